@@ -1,0 +1,1 @@
+"""What the operator says: the model of the configuration, and its only reader."""

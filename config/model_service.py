@@ -1,0 +1,115 @@
+"""Sections of the model: the other listeners, the tiers, and the bounds of the program."""
+
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+from config.address import Address
+from config.fields import Count, SecretPath, Section, key
+from config.units import Duration, PositiveDuration, PositiveSize, parse_duration, parse_size
+from config.url import StoreUrl
+
+
+class HandshakeConfig(Section):
+    """The handshake API, by which the application uses the proxy as its local copy."""
+
+    listen: Address = key(
+        Address("127.0.0.1", 8081),
+        "Its listener. An address that is not loopback needs `token_file`.",
+        later=True,
+    )
+    token_file: SecretPath | None = key(
+        None, "A file with the bearer token that callers must send.", later=True
+    )
+    namespace: UUID = key(
+        UUID("6f1d3a0e-0d0b-5c5e-9d6b-7f0a5a4b1c11"),
+        "UUID namespace of the internal ids. Replicas agree on ids because they agree on this: never change it.",
+    )
+
+
+class OpsConfig(Section):
+    """Health and metrics."""
+
+    listen: Address = key(
+        Address("127.0.0.1", 9464),
+        "Listener of /livez, /readyz, /startupz and /metrics. No entity data there.",
+    )
+
+
+class WebhooksConfig(Section):
+    """Events that the upstream sends when an entity changes."""
+
+    listen: Address | None = key(None, "Listener of the webhooks; null: off. It needs `secret_file`.")
+    secret_file: SecretPath | None = key(
+        None, "A file with the signing secrets, one a line: several while one is being replaced."
+    )
+
+
+class StoreConfig(Section):
+    """The database behind the memory tier."""
+
+    url: StoreUrl = key(
+        "sqlite:///handshake.db",
+        "`sqlite:///file.db` (three slashes: relative to the working directory; four: absolute), one replica's own; "
+        "or `postgresql://user:password@host/database`, shared by replicas (arrives in a later version).",
+        later_for=("postgresql:",),
+        secret=True,
+    )
+    max_bytes: PositiveSize = key(
+        parse_size("256MiB"), "Bound of its files; what was synced longest ago is evicted first."
+    )
+    retention: PositiveDuration = key(
+        parse_duration("180d"), "What was not synced for so long loses its representation."
+    )
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, or None when the store is PostgreSQL."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
+
+
+class MemoryConfig(Section):
+    """The first tier."""
+
+    max_bytes: PositiveSize = key(parse_size("64MiB"), "Bound of what is held in memory, overhead included.")
+
+
+class RefreshConfig(Section):
+    """Fetching again ahead of time what is about to expire."""
+
+    enabled: bool = key(default=False, doc="Whether stale entities are refreshed in the background.")
+    interval: PositiveDuration = key(parse_duration("60s"), "Time between two rounds.")
+    batch: Count = key(100, "Entities in one round.")
+    concurrency: Count = key(2, "Upstream calls at a time.")
+
+
+class LimitsConfig(Section):
+    """Bounds on what clients and upstreams may send."""
+
+    bulk_body: PositiveSize = key(
+        parse_size("8MiB"),
+        "Request body of a bulk call that is looked into; a larger one is streamed on, uncached.",
+    )
+    cached_response: PositiveSize = key(
+        parse_size("8MiB"), "Upstream answer that is kept; a larger one is streamed on, uncached."
+    )
+    connections: Count = key(
+        10_000, "Client connections of one listener at a time; one more is answered with 503."
+    )
+    header_bytes: PositiveSize = key(parse_size("64KiB"), "Head of a request; a larger one is answered 431.")
+    idle_timeout: PositiveDuration = key(
+        parse_duration("75s"), "How long a connection may wait between requests."
+    )
+    header_timeout: PositiveDuration = key(
+        parse_duration("10s"), "How long a client may take to send a head."
+    )
+    drain_timeout: Duration = key(
+        parse_duration("20s"), "How long requests under way may still take once the program was told to stop."
+    )
+
+
+class LogConfig(Section):
+    """What is logged. Never an id, a name, a token or a query string."""
+
+    level: Literal["debug", "info", "warning", "error"] = key("info", "The least severity that is logged.")
+    format: Literal["json", "console"] = key("json", "`json`: one object a line. `console`: for people.")

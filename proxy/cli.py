@@ -1,0 +1,131 @@
+"""The command line."""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from config.load import ConfigError, effective, load, not_yet, ops_address
+from config.model import Config
+from proxy import __version__
+
+EXIT_CONFIG = 2
+_PROBE_TIMEOUT = 3.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{problem.path}: {problem.message}" if problem.path else problem.message, file=sys.stderr)
+        return EXIT_CONFIG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="handshake-proxy", description="A sidecar caching proxy for user and business data."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=run)
+        return command
+
+    for name, run, text in (
+        ("serve", _serve, "run until SIGTERM or SIGINT"),
+        ("check-config", _check_config, "validate the configuration and print what is in effect"),
+        ("probe", _probe, "exit 0 when the local instance is live"),
+    ):
+        add(name, run, text).add_argument(
+            "--config", type=Path, metavar="FILE", help="YAML file (default: the built-in configuration)"
+        )
+    demo = add("demo", _demo, "play the proxy's story against small services on loopback")
+    demo.add_argument("--keep", action="store_true", help="keep everything running until Ctrl-C")
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config, os.environ)
+    _run(_serve_until_told(config))
+    return 0
+
+
+async def _serve_until_told(config: Config) -> None:
+    from proxy.app import App  # noqa: PLC0415 - the other commands don't need to wait for it
+    from proxy.log import configure, logger  # noqa: PLC0415
+
+    configure(config.log.level, config.log.format)
+    log = logger()
+    if later := not_yet(config):
+        log.warning("config_not_in_effect_yet", keys=later)
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    app = App(config)
+    try:
+        addresses = await app.start()
+    except OSError as error:
+        raise SystemExit(
+            f"handshake-proxy: cannot start: {error.strerror or type(error).__name__}: {error}"
+        ) from None
+    # To standard output, whatever the log's level and format: whoever started us waits for this line.
+    print(json.dumps({"event": "ready", "addresses": addresses}), flush=True)
+    await told.wait()
+    log.info("draining")
+    await app.stop()
+    log.info("stopped")
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        asyncio.run(work)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config, os.environ)
+    print(effective(config), end="")
+    for path in not_yet(config):
+        print(f"# {path}: accepted, takes effect in a later version", file=sys.stderr)
+    return 0
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    address = ops_address(arguments.config, os.environ)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(host, address.port, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", "/livez")
+        live = connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException) as error:
+        print(f"not live: {address}: {type(error).__name__}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    return 0 if live else 1
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from proxy.demo.story import play  # noqa: PLC0415
+
+    return play(keep=arguments.keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Bulk bodies, as bytes: ids out of a request, items out of an answer, items back in order.
+
+Rules:
+
+1. A request is ours only if its body is exactly `{<ids>: [strings]}`. Anything else is not understood here, and
+   is for the upstream to judge. The member's name must be spelled plainly: a body that two JSON parsers could
+   read differently (an escaped name, a repeated member) is not ours either.
+2. The bytes of an item are never re-encoded.
+3. An answer is understood only if it is `{<items>: [objects with an id], <count>: n}`. What is not understood is
+   a failure of the upstream, never an absence.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from config.json_pointer import Pointer
+
+MAX_ID_BYTES = 1024
+_WS = rb"[ \t\r\n]*"
+_ids_decoder = msgspec.json.Decoder(list[str])
+_envelope_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_count_decoder = msgspec.json.Decoder(int)
+_item_decoder = msgspec.json.Decoder(dict[str, Any])
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class NotUnderstood(Exception):
+    """The upstream's answer is not of the declared shape; the message names no byte of it."""
+
+
+class NotAssemblable(Exception):
+    """The answer is of a wider shape than the declared one: it can be passed on, but not put together again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entity in an answer."""
+
+    id: str
+    raw: bytes
+    document: dict[str, Any]
+
+
+def is_valid_id(value: str) -> bool:
+    """Whether an id is of the size that we keep: 1 to 1,024 bytes of UTF-8."""
+    if value.isascii():
+        return 0 < len(value) <= MAX_ID_BYTES
+    try:
+        return len(value.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+class RequestShape:
+    """The declared shape of a bulk request's body."""
+
+    __slots__ = ("_head", "_member")
+
+    def __init__(self, member: str) -> None:
+        self._member = msgspec.json.encode(member)
+        self._head = re.compile(_WS + rb"\{" + _WS + re.escape(self._member) + _WS + rb":" + _WS + rb"(?=\[)")
+
+    def parse(self, body: bytes) -> list[str] | None:
+        """The ids that a body asks for, repeats included, or None if its shape is another."""
+        start = self._head.match(body)
+        if start is None:
+            return None
+        end = body.rstrip(b" \t\r\n")
+        if not end.endswith(b"}"):
+            return None
+        try:
+            # Everything between the name and the last brace must be one array: a further member can't hide in it.
+            ids = _ids_decoder.decode(end[start.end() : -1])
+        except _DECODE_ERRORS:
+            return None
+        return ids if ids and all(map(is_valid_id, ids)) else None
+
+    def render(self, ids: Sequence[str]) -> bytes:
+        """The body of the proxy's own request for these ids."""
+        return b"{" + self._member + b":" + msgspec.json.encode(ids) + b"}"
+
+
+class AnswerShape:
+    """The declared shape of a bulk answer."""
+
+    __slots__ = ("_count", "_id", "_items", "_items_head")
+
+    def __init__(self, *, items: str, count: str | None, id_pointer: Pointer) -> None:
+        self._items = items
+        self._count = count
+        self._id = id_pointer
+        self._items_head = b"{" + msgspec.json.encode(items) + b":["
+
+    def parse(self, body: bytes) -> list[Item]:
+        """The items of an upstream's answer.
+
+        Raises NotUnderstood, or NotAssemblable for an envelope with further members or another count, and for
+        JSON that is valid but beyond the splitting parser (a lone surrogate).
+        """
+        try:
+            envelope = _envelope_decoder.decode(body)
+            raws = _items_decoder.decode(envelope[self._items])
+            count = envelope.get(self._count) if self._count is not None else None
+            stated = len(raws) if count is None else _count_decoder.decode(count)
+        except (*_DECODE_ERRORS, KeyError) as error:
+            if self._is_answer(body):
+                raise NotAssemblable from None
+            # Not chained: a decoder's message may quote the body.
+            raise NotUnderstood(type(error).__name__) from None
+        if _has_repeated_member(body, envelope):
+            raise NotAssemblable
+        items = [self.item(bytes(raw)) for raw in raws]
+        if stated != len(raws) or envelope.keys() - {self._items, self._count}:
+            raise NotAssemblable
+        return items
+
+    def _is_answer(self, body: bytes) -> bool:
+        try:
+            document = _loads(body)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(document, dict) and isinstance(document.get(self._items), list)
+
+    def item(self, raw: bytes) -> Item:
+        """One item, with its id. Raises NotUnderstood."""
+        document: object
+        try:
+            document = _item_decoder.decode(raw)
+        except _DECODE_ERRORS as error:
+            try:  # the library's parser takes numbers beyond a double and lone surrogates
+                document = _loads(raw)
+            except (ValueError, RecursionError):
+                raise NotUnderstood(type(error).__name__) from None
+        if not isinstance(document, dict):
+            raise NotUnderstood("item")
+        value = self._id.resolve(document)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # an integer id equals its decimal string
+        if not isinstance(value, str) or not is_valid_id(value):
+            raise NotUnderstood("id")
+        return Item(value, raw, document)
+
+    def assemble(self, items: Iterable[bytes]) -> bytes:
+        """The answer to a client: `{"<items>":[item,item],"<count>":n}`, without white space of ours."""
+        listed = [item.strip(b" \t\r\n") for item in items]  # a single's body may end in a new line
+        tail = b"]}" if self._count is None else b"],%s:%d}" % (msgspec.json.encode(self._count), len(listed))
+        return self._items_head + b",".join(listed) + tail
+
+
+def _loads(body: bytes) -> object:
+    """The library's JSON, strictly: UTF-8 without a mark, no NaN. Raises ValueError, RecursionError."""
+
+    def refuse(_constant: str) -> object:
+        raise ValueError("not JSON")
+
+    return json.loads(body.decode(), parse_constant=refuse)
+
+
+def _has_repeated_member(body: bytes, envelope: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether the envelope says something twice, so that two parsers could understand it differently."""
+    length = 1 + sum(len(msgspec.json.encode(name)) + 2 + len(bytes(raw)) for name, raw in envelope.items())
+    if length == len(body):
+        return False  # it has no room for anything else: the usual case, without white space
+    names: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        names[:] = [name for name, _ in pairs]  # the outermost object comes last
+        return {}
+
+    json.loads(body, object_pairs_hook=note)
+    return len(names) != len(set(names))
+
+
+def chunked(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The ids in runs of at most `size`: what one upstream call may ask for."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def take_requested(items: Iterable[Item], requested: Iterable[str]) -> tuple[dict[str, Item], set[str]]:
+    """Items by id, as far as they were asked for, and the ids that came more than once.
+
+    An item that nobody asked for is dropped. Of an id that came twice the first is answered, and none may be
+    stored: the upstream contradicts itself.
+    """
+    wanted = frozenset(requested)
+    found: dict[str, Item] = {}
+    repeated: set[str] = set()
+    for item in items:
+        if item.id in found:
+            repeated.add(item.id)
+        elif item.id in wanted:
+            found[item.id] = item
+    return found, repeated
+
+
+def is_implausible_absence(*, held: int, missing: int) -> bool:
+    """Whether an answer leaves out more than half of at least five ids that we hold: a failure, not an absence."""
+    return held >= 5 and missing * 2 > held  # noqa: PLR2004 - the contract's own numbers

@@ -1,0 +1,98 @@
+"""Raw header fields: what goes on to the next hop, and what does not.
+
+Rules (RFC 9110 section 7.6):
+
+1. Connection, what it lists, and the fields that are hop-by-hop by definition go no further.
+2. Content-Length goes on where it stands; Transfer-Encoding is ours to write on each hop.
+3. Host is the upstream's, in the place where the client's stood.
+4. Via gets our pseudonym as a field of its own at the end, which appends to the list (section 7.6.3).
+
+Everything else keeps its order, case and bytes.
+"""
+
+from collections.abc import Iterable
+
+RawField = tuple[bytes, bytes]
+
+# Proxy-* concern the hop between the client and its proxy; Trailer announces trailers, which we drop.
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Naming these in Connection must not change how a message is framed or routed.
+_NEVER_LISTED = frozenset({b"content-length", b"host"})
+
+
+def values(fields: Iterable[RawField], name: bytes) -> list[bytes]:
+    """All values of a field, in order. `name` is in lower case."""
+    return [value for field, value in fields if field.lower() == name]
+
+
+def tokens(fields: Iterable[RawField], name: bytes) -> list[bytes]:
+    """The members of a comma-separated list field, lower case, over all its lines."""
+    members = (part.strip(b" \t").lower() for value in values(fields, name) for part in value.split(b","))
+    return [member for member in members if member]
+
+
+def end_to_end(fields: Iterable[RawField]) -> list[RawField]:
+    """The fields that go on to the next hop (RFC 9110 section 7.6.1)."""
+    fields = tuple(fields)
+    listed = frozenset(tokens(fields, b"connection")) - _NEVER_LISTED
+    dropped = _HOP_BY_HOP | listed
+    return [field for field in fields if field[0].lower() not in dropped]
+
+
+def request_fields(fields: Iterable[RawField], *, host: bytes, via: bytes) -> list[RawField]:
+    """The fields of a request as they are passed on.
+
+    Expect is dropped with them: this hop answers it itself, when the body is first read.
+    """
+    forwarded: list[RawField] = []
+    has_host = False
+    for name, value in end_to_end(fields):
+        lower = name.lower()
+        if lower == b"expect":
+            continue
+        if lower == b"host":
+            has_host = True
+            forwarded.append((name, host))
+        else:
+            forwarded.append((name, value))
+    if not has_host:
+        forwarded.insert(0, (b"Host", host))
+    forwarded.append((b"Via", via))
+    return forwarded
+
+
+def response_fields(fields: Iterable[RawField], *, via: bytes) -> list[RawField]:
+    """The fields of a response as they are passed on."""
+    return [*end_to_end(fields), (b"Via", via)]
+
+
+def via_names(fields: Iterable[RawField], pseudonym: bytes) -> bool:
+    """Whether a request has been here before (RFC 9110 section 7.6.3)."""
+    wanted = pseudonym.lower()
+    return any(wanted in member.split() for member in tokens(fields, b"via"))
+
+
+def is_safe_value(value: bytes) -> bool:
+    """Whether a field value can be written without becoming something else (RFC 9110 section 5.5)."""
+    return b"\r" not in value and b"\n" not in value and b"\0" not in value
+
+
+def render(start_line: bytes, fields: Iterable[RawField]) -> bytes:
+    """A message head, blank line included."""
+    lines = [start_line]
+    lines += [name + b": " + value for name, value in fields]
+    lines += [b"", b""]
+    return b"\r\n".join(lines)

@@ -1,0 +1,40 @@
+"""Failures that the proxy makes itself, as problem details (RFC 9457).
+
+They say what happened in words of ours alone: no id, no secret, no byte of the request.
+"""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+
+CONTENT_TYPE = b"application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One failure. `type` stays about:blank: the status says it, `detail` tells a person more."""
+
+    status: int
+    detail: str
+    retry_after: int | None = None
+    """Seconds, for the Retry-After field (RFC 9110 section 10.2.3)."""
+
+    def body(self) -> bytes:
+        """The JSON document."""
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return json.dumps(document).encode()
+
+
+BAD_REQUEST = Problem(400, "The request is not valid HTTP/1.1.")
+METHOD_NOT_ALLOWED = Problem(405, "CONNECT is not offered: this proxy reaches its configured upstreams only.")
+HEADERS_TOO_LARGE = Problem(
+    431, "The request line or a header field is too long, or there are too many fields."
+)
+UNKNOWN_CODING = Problem(501, "The body has a transfer coding other than chunked.")
+INTERNAL = Problem(500, "The proxy met an error of its own; its log has the details.")
+LOOP = Problem(508, "The request has passed this proxy before: an upstream URL leads back to it.")

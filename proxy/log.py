@@ -1,0 +1,66 @@
+"""Logs: one JSON object a line. An entity is named by its ref, never by an id."""
+
+import hashlib
+import logging
+import re
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+
+from store.entry import Key
+
+# Strictly: what is no trace id could be anything, and must not get into a log.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Refs:
+    """Names for entities in logs: 12 hex digits of a keyed hash of resource and id.
+
+    The key is the instance's own, so that lines about one entity can be found together, while a ref can't be
+    computed from a known id.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, key: Key) -> str:
+        """The ref of an entity."""
+        text = f"{key.resource}\0{key.id}".encode()
+        return hashlib.blake2b(text, key=self._key, digest_size=6).hexdigest()
+
+
+def configure(level: Level, style: Literal["json", "console"], stream: TextIO | None = None) -> None:
+    """Set the process's logging up: to `stream`, standard error unless told otherwise."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=False)
+        if style == "console"
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries log through the standard library; what they have to say quotes requests, so none of it is shown.
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def logger() -> structlog.typing.FilteringBoundLogger:
+    """The process's logger."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return log
+
+
+def trace_id(traceparent: str) -> str | None:
+    """The trace id of a W3C traceparent, for the log line of its request; None for anything else."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return found[1] if found else None

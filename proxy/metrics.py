@@ -1,0 +1,170 @@
+"""Everything that Prometheus sees, in one place; the rest of the program calls methods here.
+
+Label sets are closed: configured names and fixed words, never a path or an id. To add a metric, add it here, call it
+where the thing happens, and add its row to the table in docs/operations.md (a test compares the two).
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+
+from proxy import __version__
+
+Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
+EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+# From what a hit costs to beyond the application's own time-out of 5 s.
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# From just fetched to the end of the default stale_if_error.
+_AGES = (1, 10, 60, 600, 3600, 21600, 86400, 604800, 2592000, 7776000)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._requests = self._counter("requests", "Requests answered.", "route", "method", "code", "cache")
+        self._duration = self._histogram("request_duration_seconds", "Time to answer.", "route", "cache")
+        self._entities = self._counter(
+            "entities", "Ids asked for, by how each was answered.", "resource", "result"
+        )
+        self._misses = self._counter("misses", "Why ids had to be fetched.", "resource", "reason")
+        self._age = self._histogram(
+            "entity_age_seconds", "Age of the oldest entity in an answer.", "resource", buckets=_AGES
+        )
+        self._lookups = self._counter("lookups", "Look-ups of ids by tier.", "resource", "tier", "result")
+        self._upstream = self._counter("upstream_requests", "Upstream answers.", "upstream", "route", "code")
+        self._upstream_duration = self._histogram(
+            "upstream_request_duration_seconds", "Time until an upstream had answered.", "upstream", "route"
+        )
+        self._upstream_errors = self._counter(
+            "upstream_errors", "Upstream calls without a usable answer.", "upstream", "reason"
+        )
+        self._upstream_ids = self._counter("upstream_ids", "Ids asked of upstreams.", "resource")
+        self._coalesced = self._counter("coalesced_ids", "Ids that joined a fetch under way.", "resource")
+        self._stored = self._gauge("stored_entities", "Entities held, in the most durable tier.", "resource")
+        self._memory = self._gauge("memory_bytes", "Bytes accounted to the memory tier.")
+        self._memory_max = self._gauge("memory_max_bytes", "Bound of the memory tier.")
+        self._store_bytes = self._gauge("store_bytes", "Bytes of the database's files.")
+        self._store_max = self._gauge("store_max_bytes", "Bound of the database.")
+        self._evictions = self._counter(
+            "evictions", "Entities dropped to keep a bound.", "resource", "reason"
+        )
+        self._invalidations = self._counter("invalidations", "Entities invalidated.", "resource", "source")
+        self._store_seconds = self._histogram(
+            "store_operation_seconds", "Time of database calls.", "operation"
+        )
+        self._store_errors = self._counter("store_errors", "Database calls that failed.", "operation")
+        self._degraded = self._gauge("store_degraded", "1 while the proxy works without its database.")
+        self._ready = self._gauge("ready", "1 while the instance is ready.")
+        self._draining = self._gauge("draining", "1 while the instance drains.")
+        self._lag = self._gauge("event_loop_lag_seconds", "How late the event loop woke at the last look.")
+        self._build = self._gauge("build_info", "1, with the program's version.", "version")
+        self._build.labels(__version__).set(1)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, namespace="handshake_proxy", registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, namespace="handshake_proxy", registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(
+            name, text, labels, namespace="handshake_proxy", registry=self.registry, buckets=buckets
+        )
+
+    def request(self, route: str, method: str, code: int, cache: Cache, seconds: float) -> None:
+        """A request was answered."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(route, known, str(code), cache).inc()
+        self._duration.labels(route, cache).observe(seconds)
+
+    def entities(self, resource: str, counts: Mapping[EntityResult, int]) -> None:
+        """How the ids of one request were answered."""
+        for result, count in counts.items():
+            self._entities.labels(resource, result).inc(count)
+
+    def missed(self, resource: str, reason: str, count: int = 1) -> None:
+        """Ids could not be answered from the cache."""
+        self._misses.labels(resource, reason).inc(count)
+
+    def served_age(self, resource: str, seconds: float) -> None:
+        """The age of the oldest entity in an answer."""
+        self._age.labels(resource).observe(seconds)
+
+    def looked_up(self, resource: str, tier: str, result: str) -> None:
+        """An id was looked up in a tier."""
+        self._lookups.labels(resource, tier, result).inc()
+
+    def upstream_answered(self, upstream: str, route: str, code: int, seconds: float) -> None:
+        """An upstream's response had arrived."""
+        self._upstream.labels(upstream, route, str(code)).inc()
+        self._upstream_duration.labels(upstream, route).observe(seconds)
+
+    def upstream_failed(self, upstream: str, reason: str) -> None:
+        """An upstream call had no usable answer."""
+        self._upstream_errors.labels(upstream, reason).inc()
+
+    def upstream_asked(self, resource: str, ids: int) -> None:
+        """Ids were asked of an upstream."""
+        self._upstream_ids.labels(resource).inc(ids)
+
+    def coalesced(self, resource: str, ids: int) -> None:
+        """Ids joined a fetch that was under way."""
+        self._coalesced.labels(resource).inc(ids)
+
+    def evicted(self, resource: str, reason: str) -> None:
+        """An entity was dropped to keep a bound."""
+        self._evictions.labels(resource, reason).inc()
+
+    def invalidated(self, resource: str, source: str) -> None:
+        """An entity was invalidated."""
+        self._invalidations.labels(resource, source).inc()
+
+    def store_operation(self, operation: str, seconds: float, _ok: bool) -> None:  # noqa: FBT001 - a hook's shape
+        """A database call has ended; who called it counts its failure."""
+        self._store_seconds.labels(operation).observe(seconds)
+
+    def store_failed(self, operation: str) -> None:
+        """A database call has failed, or a write was given up."""
+        self._store_errors.labels(operation).inc()
+
+    def store_sizes(
+        self,
+        *,
+        entities: Mapping[str, int],
+        memory: int,
+        memory_max: int,
+        store: int,
+        store_max: int,
+        degraded: bool,
+    ) -> None:
+        """Sizes, as of this scrape."""
+        for resource, count in entities.items():
+            self._stored.labels(resource).set(count)
+        self._memory.set(memory)
+        self._memory_max.set(memory_max)
+        self._store_bytes.set(store)
+        self._store_max.set(store_max)
+        self._degraded.set(degraded)
+
+    def lifecycle(self, *, ready: bool, draining: bool) -> None:
+        """The state of the instance, as of this scrape."""
+        self._ready.set(ready)
+        self._draining.set(draining)
+
+    def loop_lag(self, seconds: float) -> None:
+        """How late the event loop was."""
+        self._lag.set(seconds)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The exposition in the format that the scraper accepts, and its content type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self.registry), content_type

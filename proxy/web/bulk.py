@@ -1,0 +1,129 @@
+"""The bulk face: split a body into ids, resolve them, put the answer together in order."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from proxy.core import cache_status
+from proxy.core.bulk import AnswerShape, RequestShape
+from proxy.core.http import directives
+from proxy.messages import ClientDisconnected, Reply, Request
+from proxy.metrics import Cache
+from proxy.resolver import Found, NotFound, Resolution
+from proxy.web.passthrough import Passage
+from proxy.web.resource import JSON, UNAVAILABLE, Resource, age, date
+from proxy.web.served import Served
+
+
+class BulkHandler:
+    """Answers `POST <bulk.path>` of one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        config = resource.config.bulk
+        loader = resource.resolver.loader
+        if config is None or loader.shape is None:
+            raise ValueError(f"resources.{resource.name} has no bulk call")
+        self.route = f"{resource.name}.bulk"
+        self._resource = resource
+        self._config = config
+        self._request: RequestShape = loader.shape
+        self._answer: AnswerShape = loader.answer
+
+    async def __call__(self, request: Request) -> Served:
+        """Answer one request: from the cache, by a fill, or by passing it on as it is."""
+        reason = self._refused_by_head(request)
+        if reason is not None:
+            return await self._pass_on(request, reason)
+        body, whole = await self._read(request)
+        ids = self._request.parse(body) if whole else None
+        if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
+            return await self._pass_on(request, "bypass_shape", body, whole=whole)
+        if self._resource.resolver.loader.passes_on:
+            return await self._pass_on(request, None, body, whole=True)
+        unique = tuple(dict.fromkeys(ids))
+        resolution = await self._resource.resolver.resolve(
+            unique, directives.of_request(request.fields), fields=self._resource.sharing.fill_fields(request)
+        )
+        if resolution.pass_on:
+            return await self._pass_on(request, None, body, whole=True)
+        if not resolution.complete:
+            return self._failed(resolution)
+        return self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
+
+    async def _read(self, request: Request) -> tuple[bytes, bool]:
+        try:
+            async with asyncio.timeout(self._resource.limits.idle_timeout):
+                return await request.read_at_most(self._resource.limits.bulk_body)
+        except TimeoutError:
+            request.abort()
+            raise ClientDisconnected from None
+
+    def _refused_by_head(self, request: Request) -> str | None:
+        """Why a request can't be answered from the cache, as far as its head says."""
+        if b"?" in request.target:
+            return "bypass_query"
+        if self._resource.sharing.bypasses(request):
+            return "bypass_credential"
+        media_type = request.header("content-type").partition(";")[0].strip().lower()
+        length = request.content_length
+        plain = media_type == "application/json" and not request.header("content-encoding")
+        if not plain or (length is not None and length > self._resource.limits.bulk_body):
+            return "bypass_shape"
+        if directives.of_request(request.fields).no_store:
+            return "no_cache"
+        return None
+
+    async def _pass_on(
+        self, request: Request, reason: str | None, read: bytes = b"", *, whole: bool = False
+    ) -> Served:
+        """Stream a request on as it is; `reason` is a miss reason, or None if the answer's shape is at fault."""
+        if reason is not None:
+            self._resource.metrics.missed(self._resource.name, reason)
+        detail = (reason or "uncacheable").removeprefix("bypass_").replace("_", "-")
+        passage = Passage(self.route, read=read, read_all=whole, note=cache_status.bypass(detail))
+        return Served(await self._resource.passthrough.send(request, passage), self.route, "bypass")
+
+    def _failed(self, resolution: Resolution) -> Served:
+        """Some id has no answer: a partial list would read as "not found", so the whole request fails."""
+        if resolution.passed is not None:
+            return Served(self._resource.relay(resolution.passed), self.route, "error")
+        return Served(Reply.of_problem(UNAVAILABLE), self.route, "error")
+
+    def _assembled(self, ids: Sequence[str], resolution: Resolution) -> Served:
+        now = self._resource.clock()
+        outcomes = resolution.outcomes
+        listed = [outcome.entry for entity in ids if isinstance(outcome := outcomes[entity], Found)]
+        body = self._answer.assemble(entry.item for entry in listed if entry.item is not None)
+        oldest = max((entry.age(now) for entry in listed), default=0.0)
+        if listed:
+            self._resource.metrics.served_age(self._resource.name, oldest)
+        fields = [
+            (b"Content-Type", JSON),
+            date(now),
+            age(oldest),
+            (cache_status.NAME, _cache_status(outcomes.values(), resolution, now)),
+        ]
+        return Served(Reply(self._config.status, fields, body), self.route, _cache_label(resolution))
+
+
+def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, now: float) -> bytes:
+    counts = resolution.counts
+    fetched = [outcome for outcome in outcomes if outcome.source == "miss"]
+    if not fetched:
+        return cache_status.hit(min(outcome.entry.ttl(now) for outcome in resolution.outcomes.values()))
+    if len(fetched) == len(resolution.outcomes):
+        stored = all(not isinstance(outcome, Found) or outcome.stored for outcome in fetched)
+        collapsed = any(isinstance(outcome, Found) and outcome.collapsed for outcome in fetched)
+        return cache_status.forwarded("uri-miss", stored=stored, collapsed=collapsed)
+    return cache_status.partial(
+        hit=counts["hit"], stale=counts["stale"], negative=counts["negative"], miss=counts["miss"]
+    )
+
+
+def _cache_label(resolution: Resolution) -> Cache:
+    """One word for the answer as a whole."""
+    counts = resolution.counts
+    if counts["miss"]:
+        return "miss" if counts["miss"] == len(resolution.outcomes) else "partial"
+    if counts["stale"]:
+        return "stale"
+    return "hit" if counts["hit"] else "negative"

@@ -1,0 +1,230 @@
+"""Everything that is not answered from the cache: streamed to the upstream and back, unchanged.
+
+Neither body is ever held as a whole: each side is read as fast as the other is written, and a body that stops
+moving for `limits.idle_timeout` ends its exchange. The upstream has `timeout` for its response head, counted from
+the end of the request; the body after that may take as long as it moves.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp.http import StreamWriter
+from aiohttp.streams import StreamReader
+
+from config.model import LimitsConfig
+from proxy.core import cache_status
+from proxy.core.http import fields as raw
+from proxy.core.http.fields import RawField, render
+from proxy.core.problem import Problem
+from proxy.messages import (
+    Answer,
+    BadBodyError,
+    ClientDisconnected,
+    Reply,
+    Request,
+    Streamed,
+    bodiless,
+    render_head,
+)
+from proxy.upstream import Exchange, ResponseHead, StaleConnectionError, Upstream, UpstreamError
+
+# Methods that may be sent again when a kept-alive connection turns out to be closed (RFC 9110 section 9.2.2).
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
+_BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
+
+BeforeHead = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """How one request is passed on."""
+
+    route: str
+    read: bytes = b""
+    """What was already read of the body."""
+    read_all: bool = False
+    """Whether that is the whole body."""
+    note: bytes | None = None
+    """A Cache-Status member, where a resource claims the path."""
+    before_head: BeforeHead | None = None
+    """Called with the status before the response's head goes to the client."""
+
+
+class PassThrough:
+    """Passes requests on to one upstream."""
+
+    def __init__(self, upstream: Upstream, limits: LimitsConfig, *, clock: Callable[[], float]) -> None:
+        self._upstream = upstream
+        self._limits = limits
+        self._clock = clock
+
+    async def send(self, request: Request, passage: Passage) -> Answer:
+        """Pass a request on and its answer back. Raises ClientDisconnected."""
+        started = self._clock()
+        retriable = request.method in _IDEMPOTENT and not request.has_body
+        try:
+            try:
+                return await self._attempt(request, passage, started)
+            except StaleConnectionError:
+                if not retriable:
+                    raise
+                return await self._attempt(request, passage, started)
+        except UpstreamError as error:
+            if request.disconnected:
+                raise ClientDisconnected from error
+            if request.writer.output_size:
+                request.abort()
+                raise ConnectionResetError from error
+            timed_out = error.reason in {"timeout", "connect_timeout"}
+            return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
+
+    async def _attempt(self, request: Request, passage: Passage, started: float) -> Answer:
+        async with self._upstream.open() as exchange:
+            request.on_disconnect(exchange.abort)
+            upload = await self._send(exchange, request, passage)
+            try:
+                head = await self._receive(exchange, request, upload)
+                self._upstream.answered(passage.route, head.status, self._clock() - started)
+                if passage.before_head is not None:
+                    await passage.before_head(head.status)
+                if head.status == 101:  # noqa: PLR2004
+                    return await self._tunnel(exchange, request, head)
+                keep_alive = await self._stream(exchange, request, head, passage.note)
+                # An upload that goes on after the answer is of no use to anybody.
+                complete = upload is None or upload.done()
+                return Streamed(head.status, keep_alive=keep_alive and complete)
+            finally:
+                request.on_disconnect(None)
+                if upload is not None:
+                    await _settle(upload)
+
+    async def _send(
+        self, exchange: Exchange, request: Request, passage: Passage
+    ) -> asyncio.Task[None] | None:
+        fields = raw.request_fields(request.fields, host=self._upstream.host, via=self._via(request.version))
+        if request.chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        if request.upgrade == "websocket":
+            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", request.header("upgrade").encode())]
+        await exchange.send_head(self._upstream.render(request.method, request.target, fields))
+        if not request.has_body:
+            return None
+        return asyncio.create_task(self._upload(exchange, request, passage), name="upload")
+
+    def _via(self, version: tuple[int, int]) -> bytes:
+        return b"%d.%d %b" % (*version, self._upstream.via)
+
+    async def _upload(self, exchange: Exchange, request: Request, passage: Passage) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_timeout) as idle:
+                if passage.read:
+                    await exchange.send_body(passage.read, chunked=request.chunked)
+                if not passage.read_all:
+                    async for chunk in request.body():
+                        await exchange.send_body(chunk, chunked=request.chunked)
+                        idle.reschedule(asyncio.get_running_loop().time() + self._limits.idle_timeout)
+                if request.chunked:
+                    await exchange.end_chunks()
+        except UpstreamError:
+            return  # an upstream that reads no further may have answered: whoever waits for its head will see
+        except (ClientDisconnected, BadBodyError, TimeoutError):
+            exchange.abort()  # half a body must never look like a whole one
+            raise
+
+    async def _receive(
+        self, exchange: Exchange, request: Request, upload: asyncio.Task[None] | None
+    ) -> ResponseHead:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as deadline:
+
+                def start_clock(_: object = None) -> None:
+                    if not deadline.expired():
+                        deadline.reschedule(loop.time() + self._upstream.config.timeout)
+
+                if upload is None:
+                    start_clock()
+                else:
+                    upload.add_done_callback(start_clock)
+                try:
+                    return await exchange.receive_head(request.method)
+                finally:
+                    if upload is not None:
+                        upload.remove_done_callback(start_clock)
+        except TimeoutError:
+            raise UpstreamError("timeout") from None
+
+    async def _stream(
+        self, exchange: Exchange, request: Request, head: ResponseHead, note: bytes | None
+    ) -> bool:
+        """Pass a response on; says whether the client's connection may live on."""
+        fields = raw.response_fields(head.fields, via=self._via(head.version))
+        if note is not None:
+            fields.append((cache_status.NAME, note))
+        keep_alive = request.keep_alive
+        encode: Callable[[bytes], bytes] = bytes
+        has_body = not bodiless(request.method, head.status)
+        chunked = has_body and (head.chunked or not raw.values(head.fields, b"content-length"))
+        if chunked and request.version >= (1, 1):
+            fields.append((b"Transfer-Encoding", b"chunked"))
+            encode = _chunk
+        elif chunked:
+            keep_alive = False  # an HTTP/1.0 client knows the end by the close
+        writer = request.writer
+        await writer.write(render_head(request, head.status, head.reason, fields, keep_alive=keep_alive))
+        try:
+            async with asyncio.timeout(self._limits.idle_timeout) as idle:
+                async for data in exchange.body():
+                    if has_body:
+                        await writer.write(encode(data))
+                    idle.reschedule(asyncio.get_running_loop().time() + self._limits.idle_timeout)
+        except TimeoutError:
+            raise UpstreamError("timeout") from None
+        if encode is _chunk:
+            await writer.write(b"0\r\n\r\n")
+        await request.flush()
+        return keep_alive
+
+    async def _tunnel(self, exchange: Exchange, request: Request, head: ResponseHead) -> Answer:
+        """Join the two connections until either side ends (RFC 9110 section 7.8)."""
+        fields: list[RawField] = raw.response_fields(head.fields, via=self._via(head.version))
+        fields += [(b"Connection", b"Upgrade")]
+        fields += [(b"Upgrade", value) for value in raw.values(head.fields, b"upgrade")]
+        await request.writer.write(render(b"HTTP/1.1 101 " + head.reason, fields))
+        upstream, to_upstream = exchange.tunnel()
+        client = request.tunnel()
+        pumps = [
+            asyncio.create_task(_pump(client.reader, to_upstream), name="tunnel up"),
+            asyncio.create_task(_pump(upstream.reader, request.writer), name="tunnel down"),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+        return Streamed(101, keep_alive=False)
+
+
+async def _settle(upload: asyncio.Task[None]) -> None:
+    """End an upload. Raises what it failed with: the client's fault comes before what it did to the upstream."""
+    upload.cancel()
+    try:
+        await upload
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+    except TimeoutError:
+        raise ClientDisconnected from None
+
+
+async def _pump(source: StreamReader, sink: StreamWriter) -> None:
+    while data := await source.readany():
+        await sink.write(data)
+    await sink.drain()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

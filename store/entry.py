@@ -1,0 +1,71 @@
+"""What is remembered of one entity: immutable values, no behaviour but arithmetic."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+"""Header fields as they stood on the wire: order, case and bytes."""
+
+Column = str | int | float | None
+"""A value that was taken out of an item for a person to read in the table."""
+
+
+class Key(NamedTuple):
+    """Names one entity: the resource as configured, and the id that its owner gave it."""
+
+    resource: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A stored representation of an entity, or the knowledge that there is none.
+
+    Three kinds, told apart by two members: a representation (`item` is its bytes), an absence (`absent`: the
+    upstream left the id out or said 404), and the husk of an invalidated row (`item` None, not `absent`), whose
+    ids and local attributes live on. Times are seconds since the epoch, durations are seconds.
+    """
+
+    key: Key
+    item: bytes | None
+    """The very bytes that the upstream sent for this entity."""
+    received_at: float
+    """When the response that brought it had arrived."""
+    lifetime: float
+    """Freshness lifetime (RFC 9111 section 4.2.1), jitter already taken off, counted from age zero."""
+    initial_age: float = 0.0
+    """Corrected initial age (RFC 9111 section 4.2.3)."""
+    absent: bool = False
+    status: int = 200
+    """Status of a single GET's answer; only absences (404, 410) have another, and those live in memory alone."""
+    headers: RawHeaders = ()
+    """End-to-end response fields of a single GET; empty when the item came out of a bulk answer."""
+    internal_id: str | None = None
+    """Lower-case UUID, given when the entity was first stored; None until a database has confirmed it."""
+    version: int = 1
+    """How often what we hold of the entity has changed, from 1."""
+    source_version: str | None = None
+    """The upstream's own version of the item, if the resource names one."""
+    last_synced_at: float = 0.0
+    """When the upstream last confirmed it."""
+    durable: bool = False
+    """Whether a database holds it: it would survive a crash."""
+
+    def age(self, now: float) -> float:
+        """Current age in seconds (RFC 9111 section 4.2.3), never below zero, whatever the clock does."""
+        return max(0.0, self.initial_age + now - self.received_at)
+
+    def ttl(self, now: float) -> float:
+        """Seconds of freshness left; negative when stale."""
+        return self.lifetime - self.age(now)
+
+    def confirmed(self, *, internal_id: str, version: int) -> "Entry":
+        """The same entry as a database holds it."""
+        return replace(self, internal_id=internal_id, version=version, durable=True)
+
+
+class Write(NamedTuple):
+    """An entry on its way into a store, with the columns for the person who reads the table."""
+
+    entry: Entry
+    columns: dict[str, Column]

@@ -1,0 +1,191 @@
+"""The first tier: entities in memory, bounded by bytes, forgotten when they can't be used any more."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from sys import getsizeof
+from typing import TypeGuard
+
+from cachetools import TLRUCache
+
+from store.entry import Entry, Key
+
+OVERHEAD = 750
+"""Bytes that an entry costs besides its strings: Entry, Key, Slot, floats, the cache's heap item, its links and its
+places in four tables. Measured with tracemalloc from 5,000 to 100,000 entries: 600 to 700 when freshly filled,
+810 to 910 after every entry was replaced (the heap keeps a dead item, the cache the first key object); what it moves
+within is the doubling of the tables. tests/unit/store/test_memory.py measures it again."""
+
+HEADER_OVERHEAD = 64
+"""Bytes of the tuple of a header field and of its place in the outer tuple; the two byte strings are counted."""
+
+EVICTED_REMEMBERED = 8_192
+"""So many evicted keys are remembered by hash, to tell a miss that more memory would have saved. About 1.5 MB;
+more would itself be the memory that is missing."""
+
+
+class Slot:
+    """The place of a key: filled again when its entry is replaced, emptied when the entry goes.
+
+    Who has kept a (slot, entry) pair knows that the entry still stands while `slot.entry is entry`.
+    """
+
+    __slots__ = ("entry", "usable_until")
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        self.usable_until = 0.0
+
+
+def size_of(entry: Entry) -> int:
+    """Bytes that the entry takes in memory, everything that hangs on it included."""
+    size = OVERHEAD + getsizeof(entry.key.id)
+    if entry.item is not None:
+        size += getsizeof(entry.item)
+    if entry.internal_id is not None:
+        size += getsizeof(entry.internal_id)
+    if entry.source_version is not None:
+        size += getsizeof(entry.source_version)
+    for name, value in entry.headers:
+        size += HEADER_OVERHEAD + getsizeof(name) + getsizeof(value)
+    return size
+
+
+def _is_representation(entry: Entry | None) -> TypeGuard[Entry]:
+    """An absence may carry the body of its 404, and is no representation for that."""
+    return entry is not None and entry.item is not None and not entry.absent
+
+
+def _slot_size(slot: Slot) -> int:
+    return 0 if slot.entry is None else size_of(slot.entry)
+
+
+def _slot_end(_key: Key, slot: Slot, _now: float) -> float:
+    return slot.usable_until
+
+
+class _Cache(TLRUCache[Key, Slot, float]):
+    """A TLRUCache that says what leaves it by itself, and why."""
+
+    def __init__(
+        self, max_bytes: int, clock: Callable[[], float], on_gone: Callable[[Key, Slot, str], None]
+    ) -> None:
+        super().__init__(max_bytes, _slot_end, clock, getsizeof=_slot_size)
+        self._on_gone = on_gone
+
+    def expire(self, time: float | None = None) -> list[tuple[Key, Slot]]:
+        gone = super().expire(time)
+        for key, slot in gone:
+            self._on_gone(key, slot, "expired")
+        return gone
+
+    def popitem(self) -> tuple[Key, Slot]:
+        key, slot = super().popitem()
+        self._on_gone(key, slot, "size")
+        return key, slot
+
+
+class MemoryTier:
+    """Key → Slot → Entry, least recently used first out, never more than `max_bytes` by its own accounting.
+
+    Synchronous and for one thread. `clock` gives seconds since the epoch; should it step back, entries live
+    longer by that much. `on_evict(resource, reason)` is told of each representation that had to go, with reason
+    "size" or "expired".
+    """
+
+    def __init__(
+        self, max_bytes: int, *, clock: Callable[[], float], on_evict: Callable[[str, str], None]
+    ) -> None:
+        self.max_bytes = max_bytes
+        self._on_evict = on_evict
+        self._cache = _Cache(max_bytes, clock, self._gone)
+        self._counts: dict[str, int] = {}
+        self._evicted: OrderedDict[int, None] = OrderedDict()
+
+    def get(self, key: Key) -> Entry | None:
+        """The entry, while it is usable; it counts as used now."""
+        slot = self.slot(key)
+        return None if slot is None else slot.entry
+
+    def slot(self, key: Key) -> Slot | None:
+        """The place of the entry, while it is usable; it counts as used now."""
+        try:
+            return self._cache[key]
+        except KeyError:
+            # What is past its end is there until somebody looks: let it go now, so that its slot is empty.
+            self._cache.expire()
+            return None
+
+    def put(self, entry: Entry, usable_until: float) -> bool:
+        """Keep the entry until `usable_until` (epoch seconds), in the slot of the one that it replaces.
+
+        Returns whether it is kept: an entry larger than the tier, or not usable now, is not, and what it would
+        have replaced goes all the same.
+        """
+        key = entry.key
+        # One reading of the clock for all that follows: the old entry must not expire half-way.
+        with self._cache.timer as now:
+            self._cache.expire(now)
+            self._evicted.pop(hash(key), None)
+            if size_of(entry) > self.max_bytes or not usable_until > now:
+                self._drop(key)
+                return False
+            # The look-up makes it the most recently used, so that room for it is never made at its own expense.
+            slot = self._cache.get(key) or Slot()
+            self._fill(slot, entry)
+            slot.usable_until = usable_until
+            self._cache[key] = slot
+        return True
+
+    def discard(self, key: Key) -> None:
+        """Forget the key; not an eviction."""
+        with self._cache.timer as now:
+            self._cache.expire(now)
+            self._evicted.pop(hash(key), None)
+            self._drop(key)
+
+    def clear(self) -> None:
+        """Forget everything; not an eviction."""
+        for key in list(self._cache):
+            self.discard(key)
+        self._evicted.clear()
+
+    @property
+    def bytes(self) -> int:
+        """What the usable entries take, by the accounting of `size_of`."""
+        return int(self._cache.currsize)
+
+    def count(self, resource: str) -> int:
+        """How many usable representations of the resource there are; absences don't count."""
+        self._cache.expire()
+        return self._counts.get(resource, 0)
+
+    def counts(self) -> dict[str, int]:
+        """`count` of each resource that has ever been here."""
+        self._cache.expire()
+        return dict(self._counts)
+
+    def evicted_recently(self, key: Key) -> bool:
+        """Whether the key was among the last that had to go for want of space, and has not come back."""
+        return hash(key) in self._evicted
+
+    def _drop(self, key: Key) -> None:
+        slot = self._cache.pop(key, None)
+        if slot is not None:
+            self._fill(slot, None)
+
+    def _fill(self, slot: Slot, entry: Entry | None) -> None:
+        old, slot.entry = slot.entry, entry
+        if _is_representation(old):
+            self._counts[old.key.resource] -= 1
+        if _is_representation(entry):
+            self._counts[entry.key.resource] = self._counts.get(entry.key.resource, 0) + 1
+
+    def _gone(self, key: Key, slot: Slot, reason: str) -> None:
+        represented = _is_representation(slot.entry)
+        self._fill(slot, None)
+        if reason == "size":
+            self._evicted[hash(key)] = None
+            if len(self._evicted) > EVICTED_REMEMBERED:
+                self._evicted.popitem(last=False)
+        if represented:
+            self._on_evict(key.resource, reason)

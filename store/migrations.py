@@ -1,0 +1,174 @@
+# ruff: noqa: S608 - every name that goes into a statement is quoted or a constant
+"""The schema of the SQLite database, in numbered steps, and what follows from the configuration.
+
+Two kinds of change. What a new version of the program needs is a step here, recorded in the database by
+sqlite-utils and never taken back. What a new configuration needs (a table, a column) is added at each opening;
+nothing is ever dropped because it is no longer configured.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from store.base import TableSpec
+from store.sqlite_files import FOREIGN_ERRORS, OpenError, open_error
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MIGRATION_SET = "handshake-proxy"
+
+REGISTRY = "_resources"
+"""Which tables hold entities, also those that are not configured any more, and how many each represents now."""
+
+HELD, INVALIDATED, PRUNED = 0, 1, 2
+"""Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
+eviction, and stays only for its ids and local attributes."""
+
+FIXED_COLUMNS = (
+    ("last_synced_at", "TEXT NOT NULL"),
+    ("received_at", "REAL NOT NULL"),
+    ("lifetime", "REAL NOT NULL"),
+    ("initial_age", "REAL NOT NULL"),
+    ("version", "INTEGER NOT NULL DEFAULT 1"),
+    ("source_version", "TEXT"),
+    ("invalidated", f"INTEGER NOT NULL DEFAULT {HELD}"),
+    ("headers", "TEXT"),
+    ("item", "TEXT"),
+)
+
+_LOCAL_TYPES = ("TEXT", "INTEGER", "REAL")
+
+
+def _registry(db: "Database") -> None:
+    db.execute(
+        f"CREATE TABLE {REGISTRY} (resource TEXT PRIMARY KEY, table_name TEXT UNIQUE NOT NULL,"
+        " entities INTEGER NOT NULL DEFAULT 0)"
+    )
+
+
+STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (("0001_registry", _registry),)
+"""Applied in this order. A step that changes the entities' tables goes through the registry."""
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier, whatever is in the name."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None:
+    """Bring the schema up to date, and look at a little of everything, at no cost that grows with the rows.
+
+    Raises OpenError or the driver's errors, having changed nothing of the step that failed.
+    """
+    connection.execute("PRAGMA schema_version").fetchone()
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    applied = _applied(connection)
+    unknown = applied - {name for name, _ in STEPS}
+    if unknown:
+        raise OpenError(f"open: the database is newer than the program (it has {max(unknown)})", "newer")
+    if len(applied) < len(STEPS):
+        _migrate(connection)
+    try:
+        _follow_configuration(connection, tables)
+    except FOREIGN_ERRORS as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise open_error("migrate", error) from None
+    for spec in tables:
+        connection.execute(f"SELECT * FROM {quoted(spec.table)} LIMIT 1").fetchone()
+
+
+def check_layout(tables: Sequence[TableSpec]) -> None:
+    """Raises ValueError for names that can't stand beside each other in one database."""
+    taken = {REGISTRY}
+    for spec in tables:
+        if spec.table.lower() in taken:
+            raise ValueError(f"two resources would share the table {spec.table!r}")
+        taken.add(spec.table.lower())
+        columns = [
+            "id",
+            spec.id_column,
+            *(name for name, _ in FIXED_COLUMNS),
+            *(n for n, _ in spec.local_columns),
+        ]
+        for name in (*columns, *spec.columns):
+            if sum(other.lower() == name.lower() for other in (*columns, *spec.columns)) > 1:
+                raise ValueError(
+                    f"the column {name!r} of {spec.resource!r} is there twice or has a reserved name"
+                )
+        if any(kind not in _LOCAL_TYPES for _, kind in spec.local_columns):
+            raise ValueError(f"local columns are one of {_LOCAL_TYPES}")
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    # Read without sqlite-utils, whose import costs 60 ms and is for nothing when all has been applied.
+    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlite_migrations'"
+    if connection.execute(known).fetchone() is None:
+        return set()
+    rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (MIGRATION_SET,))
+    return {name for (name,) in rows}
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415 - heavy, and only a new database needs it
+
+    migrations = Migrations(MIGRATION_SET)
+    for name, step in STEPS:
+        migrations(name=name)(step)
+    try:
+        migrations.apply(Database(connection, execute_plugins=False))
+    except FOREIGN_ERRORS as error:
+        raise open_error("migrate", error) from None
+    except Exception as error:  # noqa: BLE001 - a step may fail in any way; it has been rolled back
+        raise OpenError(f"migrate: {type(error).__name__}", "migration") from None
+
+
+def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for spec in tables:
+        table = quoted(spec.table)
+        connection.execute(_table_sql(spec))
+        there = {row[1].lower() for row in connection.execute(f"PRAGMA table_info({table})")}
+        for name, kind in _configured(spec):
+            if name.lower() not in there:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {kind}")
+        connection.execute(
+            f"INSERT OR IGNORE INTO {REGISTRY} (resource, table_name) VALUES (?, ?)",
+            (spec.resource, spec.table),
+        )
+        # The longest unsynced first, among those that hold an item or among those that lost it.
+        index = quoted(f"{spec.table}_last_synced_at")
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} (invalidated, last_synced_at)")
+        _count(connection, spec)
+    connection.execute("COMMIT")
+
+
+def _configured(spec: TableSpec) -> list[tuple[str, str]]:
+    return [*((name, "TEXT") for name in spec.columns), *spec.local_columns]
+
+
+def _table_sql(spec: TableSpec) -> str:
+    columns = (("id", "TEXT PRIMARY KEY NOT NULL"), (spec.id_column, "TEXT UNIQUE NOT NULL"))
+    lines = [f"  {quoted(name)} {kind}" for name, kind in (*columns, *_configured(spec), *FIXED_COLUMNS)]
+    return f"CREATE TABLE IF NOT EXISTS {quoted(spec.table)} (\n" + ",\n".join(lines) + "\n)"
+
+
+def _count(connection: sqlite3.Connection, spec: TableSpec) -> None:
+    """Keep the count of representations by triggers: exact in every transaction, also in a person's, and read
+    without counting a million rows. A refresh does not touch it."""
+    resource = "'" + spec.resource.replace("'", "''") + "'"
+    for event, when, change in (
+        ("INSERT", f"new.invalidated = {HELD}", "1"),
+        ("DELETE", f"old.invalidated = {HELD}", "-1"),
+        (
+            "UPDATE OF invalidated",
+            f"(old.invalidated = {HELD}) <> (new.invalidated = {HELD})",
+            f"(new.invalidated = {HELD}) - (old.invalidated = {HELD})",
+        ),
+    ):
+        name = quoted(f"{spec.table}_counted_on_{event.split()[0].lower()}")
+        connection.execute(
+            f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {event} ON {quoted(spec.table)} WHEN {when} BEGIN"
+            f" UPDATE {REGISTRY} SET entities = entities + ({change}) WHERE resource = {resource}; END"
+        )

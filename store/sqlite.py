@@ -1,0 +1,335 @@
+"""The local database: SQLite through aiosqlite, one writer with group commit and one reader."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from store.base import StoreError, StoreStats, TableSpec
+from store.entry import Entry, Key, Write
+from store.migrations import HELD, INVALIDATED, REGISTRY, check_layout, prepare
+from store.sqlite_files import FOREIGN_ERRORS, Files, OpenError, error_name, open_error, store_error
+from store.sqlite_table import DeriveId, Table, rfc3339
+from store.sqlite_writer import Connection, Writer
+
+OnOperation = Callable[[str, float, bool], None]
+
+_BUSY_TIMEOUT_MS = 2_000
+"""How long a person's shell may hold the write lock before we give up: well below a client's own 5 s."""
+
+_LOG_BYTES = 8 * 1024 * 1024
+"""What stays of the write-ahead log after a checkpoint; SQLite starts one every 1,000 pages, 4 MB."""
+
+_PRUNE_ROWS = 200
+"""Rows evicted in one transaction: a few milliseconds, so that writes pass in between."""
+
+_VACUUM_PAGES = 1_000
+"""Pages given back at a time, 4 MB: some 10 ms, for the same reason."""
+
+_FULL, _ROOMY = 0.90, 0.80
+"""Shares of the bound: above the first, eviction begins; it ends below the second, so that it is rare."""
+
+
+class SqliteStore:
+    """`store.base.Store` on one file that one process has. Make it with `open`.
+
+    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, stats and prune.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        writer: Connection,
+        reader: Connection,
+        tables: Sequence[TableSpec],
+        *,
+        max_bytes: int,
+        derive_id: DeriveId,
+        on_operation: OnOperation,
+    ) -> None:
+        self._files = files
+        self._connections = (reader, writer)
+        self._reader = reader
+        self._writer = Writer(writer)
+        self._tables = {spec.resource: Table(spec) for spec in tables}
+        self._max_bytes = max_bytes
+        self._derive_id = derive_id
+        self._on_operation = on_operation
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        tables: Sequence[TableSpec],
+        *,
+        max_bytes: int,
+        derive_id: DeriveId,
+        on_operation: OnOperation,
+    ) -> "SqliteStore":
+        """Open or make the database. `derive_id(key, attempt)` names a new entity, attempt by attempt from 0.
+
+        Raises OpenError (a StoreError), and ValueError for tables that can't stand beside each other.
+        """
+        check_layout(tables)
+        files = Files(Path(path))
+        try:
+            writer, reader = await _connect(files, tables, max_bytes)
+        except BaseException:
+            files.release()
+            raise
+        return cls(
+            files, writer, reader, tables, max_bytes=max_bytes, derive_id=derive_id, on_operation=on_operation
+        )
+
+    def holds(self, resource: str) -> bool:
+        """Whether the resource has a table here."""
+        return resource in self._tables
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """The entries that there are; an invalidated row comes back as a husk. Raises StoreError."""
+        async with self._operation("get"):
+            return await self._reader.run(partial(self._get, keys))
+
+    async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
+        """Store representations in one transaction; each as it now stands, once it is durable.
+
+        Raises StoreError, having stored none of them; ValueError for an absence, a husk or a resource that has no
+        table here. Of several writes of one key the last stands.
+        """
+        for entry, _ in writes:
+            if entry.item is None or entry.absent or not self.holds(entry.key.resource):
+                raise ValueError("only representations are stored, and only where there is a table")
+        if not writes:
+            return {}
+        async with self._operation("put"):
+            return await self._writer.submit(partial(self._put, writes), rows=len(writes))
+
+    async def invalidate_many(self, keys: Sequence[Key]) -> None:
+        """Forget the representations for every use; keep rows, ids and local attributes. Raises StoreError."""
+        if keys:
+            async with self._operation("invalidate"):
+                await self._writer.submit(partial(self._invalidate, keys), rows=len(keys))
+
+    async def stats(self) -> StoreStats:
+        """Sizes and counts, at a cost that does not grow with the rows. Raises StoreError."""
+        async with self._operation("stats"):
+            return await self._reader.run(self._stats)
+
+    async def prune(self, *, older_than: float) -> int:
+        """Evict what was last synced before `older_than` (epoch seconds); above 90 % of the bound, also what was
+        longest without, until below 80 %. Returns how many representations went. Raises StoreError.
+
+        In small transactions of its own, between those of others.
+        """
+        async with self._operation("prune"):
+            before = rfc3339(older_than)
+            gone = await self._evict_before(HELD, before)
+            emptied = await self._evict_before(INVALIDATED, before)
+            is_over = await self._reader.run(self._used_with_log) > _FULL * self._max_bytes
+            squeezed = await self._evict_for_space() if is_over else 0
+            if gone or emptied or is_over:
+                await self._give_back()
+            return gone + squeezed
+
+    async def close(self) -> None:
+        """Finish what is queued, then close. Idempotent; goes on when its caller is cancelled."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="store-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._writer.close()
+        reader, writer = self._connections
+        await reader.close()
+        # If the log can't be emptied now, the next opening does it.
+        with suppress(*FOREIGN_ERRORS):
+            await writer.run(_checkpoint)
+        await writer.close()
+        self._files.release()
+
+    @asynccontextmanager
+    async def _operation(self, name: str) -> AsyncIterator[None]:
+        if self._closing is not None:
+            raise StoreError(f"{name}: the store is closed")
+        started = perf_counter()
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise  # the operation itself goes on
+        except FOREIGN_ERRORS as error:
+            self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
+            raise store_error(name, error) from None
+        except StoreError:
+            self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
+            raise
+        self._on_operation(name, perf_counter() - started, True)  # noqa: FBT003 - the hook's shape
+
+    def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
+        found: dict[Key, Entry] = {}
+        for resource, table in self._tables.items():
+            ids = [key.id for key in keys if key.resource == resource]
+            found.update(table.get(connection, ids))
+        return found
+
+    def _put(self, writes: Sequence[Write], connection: sqlite3.Connection) -> dict[Key, Entry]:
+        return {
+            write.entry.key: self._tables[write.entry.key.resource].put(connection, write, self._derive_id)
+            for write in writes
+        }
+
+    def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
+        for key in keys:
+            if self.holds(key.resource):
+                self._tables[key.resource].invalidate(connection, key.id)
+
+    def _stats(self, connection: sqlite3.Connection) -> StoreStats:
+        counted = dict(connection.execute(f"SELECT resource, entities FROM {REGISTRY}"))  # noqa: S608 - a constant
+        return StoreStats(self._files.size(), {resource: counted[resource] for resource in self._tables})
+
+    async def _evict_before(self, state: int, before: str) -> int:
+        total = 0
+        for table in self._tables.values():
+            evicted = _PRUNE_ROWS
+            while evicted == _PRUNE_ROWS:
+                evict = partial(
+                    table.evict, state=state, before=before, limit=_PRUNE_ROWS, derive_id=self._derive_id
+                )
+                evicted = await self._writer.submit(evict, rows=_PRUNE_ROWS)
+                total += evicted
+        return total
+
+    async def _evict_for_space(self) -> int:
+        total = 0
+        # Without the log, which eviction itself fills until the checkpoint at its end.
+        while await self._reader.run(_used) > _ROOMY * self._max_bytes:
+            evicted = await self._writer.submit(self._evict_oldest, rows=_PRUNE_ROWS)
+            if not evicted:
+                break
+            total += evicted
+        return total
+
+    def _evict_oldest(self, connection: sqlite3.Connection) -> int:
+        firsts = [(first, table) for table in self._tables.values() if (first := table.first(connection))]
+        if not firsts:
+            return 0
+        _, table = min(firsts, key=lambda pair: pair[0])
+        return table.evict(connection, state=HELD, before="~", limit=_PRUNE_ROWS, derive_id=self._derive_id)
+
+    def _used_with_log(self, connection: sqlite3.Connection) -> int:
+        return _used(connection) + self._files.log_size()
+
+    async def _give_back(self) -> None:
+        while await self._writer.submit(_vacuum, is_alone=True):
+            pass
+        await self._writer.submit(_checkpoint, is_alone=True)
+
+
+async def open_or_set_aside(
+    path: Path | str,
+    tables: Sequence[TableSpec],
+    *,
+    max_bytes: int,
+    derive_id: DeriveId,
+    on_operation: OnOperation,
+) -> tuple[SqliteStore | None, str | None]:
+    """Open the database, whatever state it is in: a cache can be filled again.
+
+    Returns (store, None); or (a new store, why) when the file was corrupt, newer than the program or failed its
+    migration, and stands as `<name>.set-aside` now, in place of an older one; or (None, why) when no database can
+    be had there. Raises ValueError for tables that can't stand beside each other.
+    """
+    check_layout(tables)
+    opened = partial(
+        SqliteStore.open,
+        path,
+        tables,
+        max_bytes=max_bytes,
+        derive_id=derive_id,
+        on_operation=on_operation,
+    )
+    try:
+        return await opened(), None
+    except OpenError as error:
+        if error.failure == "impossible":
+            return None, str(error)
+        why = str(error)
+    try:
+        files = Files(Path(path))
+        try:
+            aside = files.set_aside()
+        finally:
+            files.release()
+        return await opened(), f"{why}; the file was renamed to {aside.name}"
+    except StoreError as error:
+        return None, f"{why}; then {error}"
+    except OSError as error:
+        return None, f"{why}; set aside: {error_name(error)}"
+
+
+async def _connect(
+    files: Files, tables: Sequence[TableSpec], max_bytes: int
+) -> tuple[Connection, Connection]:
+    writer, reader = Connection(files.path), Connection(files.path)
+    try:
+        await writer
+        await writer.run(partial(_set_up, tables=tables, max_bytes=max_bytes))
+        await reader
+        await reader.run(_set_up_reader)
+    except BaseException as error:
+        await reader.close()
+        await writer.close()
+        if isinstance(error, FOREIGN_ERRORS):
+            raise open_error("open", error) from None
+        raise
+    return writer, reader
+
+
+def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    # Before the first table, or not at all.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # What an answer has shown must survive power loss.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    prepare(connection, tables)
+    # A hard bound behind the pruning. SQLite does not set it below what is there already.
+    connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // _pragma(connection, 'page_size'))}")
+
+
+def _set_up_reader(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    """Bytes of the pages in use."""
+    pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
+    return (pages - free) * size
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Empty the log into the database, unless somebody reads: the writer must not wait for a person's shell."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+def _vacuum(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the file system; whether there are more."""
+    before = _pragma(connection, "freelist_count")
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    # A file that was made without auto_vacuum keeps its pages: it must not be asked for ever.
+    return 0 < _pragma(connection, "freelist_count") < before

@@ -1,0 +1,266 @@
+"""Real sockets for tests: a scripted upstream, the whole proxy in process, a client that speaks bytes."""
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from config.load import load
+from proxy.app import App
+from proxy.metrics import Metrics
+
+PATIENCE = 10.0
+"""Seconds after which a test gives up on a peer; nothing waits that long when all is well."""
+
+
+@dataclass
+class Seen:
+    """One request as the upstream saw it."""
+
+    head: bytes
+    body: bytes = b""
+
+    @property
+    def line(self) -> bytes:
+        return self.head.split(b"\r\n", 1)[0]
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        return parse_fields(self.head)
+
+
+Script = Callable[[Seen, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class ScriptedUpstream:
+    """An upstream that writes what the test tells it to, byte for byte."""
+
+    script: Script
+    read_body: bool = True
+    tls: ssl.SSLContext | None = None
+    seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    _server: asyncio.Server | None = None
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**22, ssl=self.tls)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        base = "https://localhost" if self.tls else "http://127.0.0.1"
+        return f"{base}:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            while True:
+                seen = Seen((await reader.readuntil(b"\r\n\r\n"))[:-2])
+                if self.read_body:
+                    seen.body = await read_body(seen.head, reader)
+                self.seen.append(seen)
+                await self.script(seen, reader, writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.closed.set()
+            self._writers.discard(writer)
+            writer.close()
+
+
+def parse_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The field lines of a head, raw."""
+    lines = head.split(b"\r\n")[1:]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines if line)]
+
+
+async def read_body(head: bytes, reader: asyncio.StreamReader, *, to_eof: bool = False) -> bytes:
+    """The body that follows a head, decoded from whichever framing it has."""
+    lower = {name.lower(): value for name, value in parse_fields(head)}
+    if lower.get(b"transfer-encoding") == b"chunked":
+        parts = []
+        while True:
+            size = int((await reader.readline()).split(b";")[0], 16)
+            parts.append(await reader.readexactly(size))
+            await reader.readline()
+            if not size:
+                return b"".join(parts)
+    if b"content-length" in lower:
+        return await reader.readexactly(int(lower[b"content-length"]))
+    return await reader.read() if to_eof else b""
+
+
+@dataclass
+class Response:
+    """One response as the client saw it."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(b" ", 2)[1])
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        return parse_fields(self.head)
+
+    def field(self, name: str) -> str:
+        """The last value of a field, or an empty string."""
+        found = [value for key, value in self.fields if key.lower() == name.lower().encode()]
+        return found[-1].decode() if found else ""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One client connection that writes bytes as they are."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def receive(self, *, head_only: bool = False) -> Response:
+        async with asyncio.timeout(PATIENCE):
+            head = (await self.reader.readuntil(b"\r\n\r\n"))[:-2]
+            status = int(head.split(b" ", 2)[1])
+            if head_only or status in {204, 304} or status < 200:
+                return Response(head, b"")
+            return Response(head, await read_body(head, self.reader, to_eof=True))
+
+    async def request(self, data: bytes, *, head_only: bool = False) -> Response:
+        await self.send(data)
+        return await self.receive(head_only=head_only)
+
+    async def get(self, target: str, *fields: str) -> Response:
+        lines = "".join(f"{line}\r\n" for line in fields)
+        return await self.request(f"GET {target} HTTP/1.1\r\nHost: app\r\n{lines}\r\n".encode())
+
+    async def post(self, target: str, body: bytes, *fields: str) -> Response:
+        lines = "".join(f"{line}\r\n" for line in (*fields, f"Content-Length: {len(body)}"))
+        if not any(line.lower().startswith("content-type") for line in fields):
+            lines += "Content-Type: application/json\r\n"
+        return await self.request(f"POST {target} HTTP/1.1\r\nHost: app\r\n{lines}\r\n".encode() + body)
+
+    async def users(self, *ids: str) -> Response:
+        return await self.post("/main/api/v3/users/bulk", json.dumps({"userIds": ids}).encode())
+
+    async def ended(self) -> bytes:
+        """What still comes until the proxy closes the connection."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+
+class Clock:
+    """Wall time that a test moves by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Reachable:
+    """Something that clients can connect to."""
+
+    addresses: dict[str, str]
+
+    @asynccontextmanager
+    async def client(self, listener: str = "upstreams.main") -> AsyncIterator[Client]:
+        host, _, port = self.addresses[listener].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=2**22)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+
+    async def users(self, *ids: str) -> Response:
+        async with self.client() as client:
+            return await client.users(*ids)
+
+
+@dataclass
+class Proxy(Reachable):
+    """A whole proxy in this process."""
+
+    app: App
+    clock: Clock
+    addresses: dict[str, str]
+
+    async def get(self, target: str, *fields: str) -> Response:
+        async with self.client() as client:
+            return await client.get(target, *fields)
+
+    async def durable(self) -> None:
+        """Wait until everything answered so far is in the database."""
+        assert self.app._store is not None
+        await self.app._store.flush()
+
+    def metric(self, name: str, **labels: str) -> float:
+        return metric(self.app.metrics, name, **labels)
+
+
+def metric(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    text = metrics.render("")[0].decode()
+    total = 0.0
+    for line in text.splitlines():
+        found = re.fullmatch(rf"handshake_proxy_{name}(?:\{{(.*)\}})? (\S+)", line)
+        if found:
+            own = dict(re.findall(r'(\w+)="([^"]*)"', found[1] or ""))
+            if labels.items() <= own.items():
+                total += float(found[2])
+    return total
+
+
+@asynccontextmanager
+async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[Proxy]:
+    """The proxy before one upstream; `sections` are laid over the built-in configuration, key by key."""
+    file = directory / "proxy.yaml"
+    main: dict[str, Any] = {"url": url, "listen": "127.0.0.1:0", **sections.pop("upstream", {})}
+    document: dict[str, Any] = {
+        "upstreams": {"main": main},
+        "ops": {"listen": "127.0.0.1:0"},
+        "store": {"url": f"sqlite:///{directory / 'handshake.db'}"},
+        **sections,
+    }
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(document))
+    clock = Clock()
+    app = App(load(file, {}), clock=clock)
+    addresses = await app.start()
+    try:
+        yield Proxy(app, clock, addresses)
+    finally:
+        await app.stop()

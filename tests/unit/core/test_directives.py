@@ -1,0 +1,134 @@
+"""How Cache-Control is read."""
+
+import pytest
+
+from proxy.core.http.directives import PLAIN, RequestDirectives, delta_seconds, of_request, parse
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"", {}),
+        (b" , ,", {}),
+        (b"no-store", {b"no-store": None}),
+        (b"No-Store", {b"no-store": None}),
+        (b"\tpublic ,max-age=60", {b"public": None, b"max-age": b"60"}),
+        (b"MAX-AGE=60", {b"max-age": b"60"}),
+        (b'max-age="60"', {b"max-age": b"60"}),
+        (b"max-age= 60 ", {b"max-age": b"60"}),
+        (b"max-age=", {b"max-age": b""}),
+        (b"a=b=c", {b"a": b"b=c"}),
+        (b"max-age=60;no-store", {b"max-age": b"60;no-store"}),
+        (b'private="Set-Cookie, X-A", max-age=1', {b"private": b"Set-Cookie, X-A", b"max-age": b"1"}),
+        (b'ext="a, no-store, b"', {b"ext": b"a, no-store, b"}),
+        (b'ext="a\\", no-store", max-age=1', {b"ext": b'a\\", no-store', b"max-age": b"1"}),
+        (b'ext="a\\\\", no-store', {b"ext": b"a\\\\", b"no-store": None}),
+        (b'a="", b', {b"a": b"", b"b": None}),
+        (b'a="x",,b', {b"a": b"x", b"b": None}),
+    ],
+)
+def test_directives_are_read_by_lower_case_name(value: bytes, expected: dict[bytes, bytes | None]) -> None:
+    """RFC 9111 section 5.2; RFC 9110 section 5.6.4: a comma inside quotes separates nothing."""
+    assert parse([(b"Cache-Control", value)]) == expected
+
+
+def test_directives_of_all_lines_are_one_list() -> None:
+    """RFC 9110 section 5.3."""
+    fields = [(b"Cache-Control", b"max-age=1"), (b"X", b"no-store"), (b"cache-control", b"private")]
+    assert parse(fields) == {b"max-age": b"1", b"private": None}
+
+
+def test_another_field_can_be_read_alike() -> None:
+    assert parse([(b"Pragma", b"No-Cache"), (b"Cache-Control", b"x")], b"pragma") == {b"no-cache": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"max-age=1, max-age=2", {b"max-age": b"1"}),
+        (b"max-age=2, Max-Age=1", {b"max-age": b"2"}),
+        (b'private="a", private', {b"private": None}),
+        (b'private, private="a"', {b"private": None}),
+        (b"no-cache, no-cache", {b"no-cache": None}),
+    ],
+)
+def test_of_a_repeated_directive_the_first_counts_but_a_bare_one_is_stronger(
+    value: bytes, expected: dict[bytes, bytes | None]
+) -> None:
+    """RFC 9111 section 4.2.1: use the first, or consider the response stale."""
+    assert parse([(b"Cache-Control", value)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("argument", "seconds"),
+    [
+        (b"0", 0),
+        (b"1", 1),
+        (b"0060", 60),
+        (b"31536000", 31536000),
+        (b"2147483648", 2**31),
+        (b"2147483649", 2**31),
+        (b"9" * 20, 2**31),
+        (b"9" * 5000, 2**31),
+        (None, 0),
+        (b"", 0),
+        (b"-1", 0),
+        (b"+1", 0),
+        (b"1.5", 0),
+        (b"1e3", 0),
+        (b"60s", 0),
+        (b"6 0", 0),
+        (b"0x10", 0),
+        (b"1_000", 0),
+        (b"\xef\xbc\x96", 0),
+        (b"\xb2", 0),
+        (b"forever", 0),
+    ],
+)
+def test_what_is_no_whole_number_of_seconds_is_over_already(argument: bytes | None, seconds: int) -> None:
+    """RFC 9111 sections 1.2.2 and 4.2.1."""
+    assert delta_seconds(argument) == seconds
+
+
+def test_a_quoted_number_of_seconds_is_understood() -> None:
+    """RFC 9111 section 5.2: recipients ought to accept both forms."""
+    assert delta_seconds(parse([(b"Cache-Control", b'max-age="3600"')])[b"max-age"]) == 3600
+
+
+@pytest.mark.parametrize(
+    ("value", "refetch", "no_store"),
+    [
+        (b"no-cache", True, False),
+        (b"No-Cache", True, False),
+        (b"max-age=0", True, False),
+        (b"max-age=00", True, False),
+        (b'max-age="0"', True, False),
+        (b"no-store", False, True),
+        (b"no-cache, no-store", True, True),
+        (b"max-age=60", False, False),
+        (b"max-age", True, False),
+        (b"only-if-cached", False, False),
+        (b'ext="no-cache, no-store"', False, False),
+    ],
+)
+def test_what_a_request_says_of_caches(value: bytes, *, refetch: bool, no_store: bool) -> None:
+    """RFC 9111 section 5.2.1."""
+    assert of_request([(b"Cache-Control", value)]) == RequestDirectives(refetch=refetch, no_store=no_store)
+
+
+@pytest.mark.parametrize("value", [b"no-cache", b"No-Cache", b"x, no-cache"])
+def test_a_lone_pragma_refetches(value: bytes) -> None:
+    """RFC 9111 section 5.4."""
+    assert of_request([(b"Pragma", value)]) == RequestDirectives(refetch=True)
+
+
+def test_beside_cache_control_a_pragma_is_ignored() -> None:
+    """RFC 9111 section 5.4."""
+    assert of_request([(b"Pragma", b"no-cache"), (b"Cache-Control", b"max-age=60")]) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "fields", [[], [(b"Accept", b"no-cache")], [(b"Pragma", b"x")], [(b"Cache-Control", b"")]]
+)
+def test_a_silent_request_is_plain(fields: list[tuple[bytes, bytes]]) -> None:
+    assert of_request(iter(fields)) is PLAIN

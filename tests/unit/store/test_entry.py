@@ -1,0 +1,14 @@
+import pytest
+
+from tests.unit.store.samples import NOW, entry, user
+
+ENTRY = entry(user("a"), received_at=NOW, lifetime=60, initial_age=10)
+
+
+@pytest.mark.parametrize(
+    ("now", "age"),
+    [(NOW, 10), (NOW + 50.5, 60.5), (NOW - 10, 0), (NOW - 3600, 0)],
+)
+def test_age_is_what_it_was_at_receipt_and_the_time_since_but_never_negative(now: float, age: float) -> None:
+    assert ENTRY.age(now) == age
+    assert ENTRY.ttl(now) == 60 - age

@@ -1,0 +1,260 @@
+import gc
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from store import memory
+from store.entry import Entry, Key
+from store.memory import MemoryTier, size_of
+from tests.unit.store.samples import NOW, entry, user
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def evictions() -> list[tuple[str, str]]:
+    return []
+
+
+Tier = Callable[[int], MemoryTier]
+
+
+@pytest.fixture
+def tier(clock: Clock, evictions: list[tuple[str, str]]) -> Tier:
+    def make(max_bytes: int = 1 << 20) -> MemoryTier:
+        return MemoryTier(max_bytes, clock=clock, on_evict=lambda *what: evictions.append(what))
+
+    return make
+
+
+A, B, C = user("a"), user("b"), user("c")
+LATER = NOW + 60
+ONE = size_of(entry(A))
+
+
+def test_gives_back_what_was_put(tier: Tier) -> None:
+    store = tier(1 << 20)
+    kept = entry(A)
+    assert store.put(kept, LATER)
+    assert store.get(A) is kept
+    assert store.get(B) is None
+    assert store.slot(B) is None
+    assert store.bytes == ONE
+    assert store.max_bytes == 1 << 20
+
+
+def test_a_replaced_entry_keeps_its_slot(tier: Tier) -> None:
+    store = tier(1 << 20)
+    store.put(entry(A), LATER)
+    slot = store.slot(A)
+    after = entry(A, b"longer than before")
+    store.put(after, LATER)
+    assert slot is not None
+    assert store.slot(A) is slot
+    assert slot.entry is after
+    assert store.count("user") == 1
+    assert store.bytes == size_of(after)
+
+
+def test_expiry_empties_the_slot_and_is_told(
+    tier: Tier, clock: Clock, evictions: list[tuple[str, str]]
+) -> None:
+    store = tier(1 << 20)
+    store.put(entry(A), LATER)
+    slot = store.slot(A)
+    clock.now = LATER - 0.001
+    assert store.get(A) is not None
+    clock.now = LATER
+    assert store.get(A) is None
+    assert slot is not None
+    assert slot.entry is None
+    assert evictions == [("user", "expired")]
+    assert (store.bytes, store.count("user"), store.counts()) == (0, 0, {"user": 0})
+    assert not store.evicted_recently(A)
+
+
+def test_an_entry_put_after_its_predecessor_expired_stands(tier: Tier, clock: Clock) -> None:
+    store = tier(1 << 20)
+    store.put(entry(A), LATER)
+    clock.now = LATER + 1
+    store.put(after := entry(A), LATER + 60)
+    assert store.get(A) is after
+    assert store.count("user") == 1
+
+
+def test_discard_and_clear_empty_the_slots_and_are_no_evictions(
+    tier: Tier, evictions: list[tuple[str, str]]
+) -> None:
+    store = tier(1 << 20)
+    slots = []
+    for key in (A, B, C):
+        store.put(entry(key), LATER)
+        slots.append(store.slot(key))
+    store.discard(A)
+    store.discard(A)
+    assert [slot.entry is None for slot in slots if slot] == [True, False, False]
+    assert store.count("user") == 2
+    store.clear()
+    assert [slot.entry for slot in slots if slot] == [None, None, None]
+    assert (store.bytes, store.count("user")) == (0, 0)
+    assert evictions == []
+
+
+def test_the_least_recently_used_goes_first(tier: Tier, evictions: list[tuple[str, str]]) -> None:
+    store = tier(ONE * 2)
+    store.put(entry(A), LATER)
+    store.put(entry(B), LATER)
+    slot = store.slot(B)
+    store.get(A)
+    store.put(entry(C), LATER)
+    assert store.get(B) is None
+    assert store.get(A)
+    assert store.get(C)
+    assert slot is not None
+    assert slot.entry is None
+    assert evictions == [("user", "size")]
+    assert store.evicted_recently(B)
+    assert not store.evicted_recently(A)
+    assert store.count("user") == 2
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_what_came_back_or_was_discarded_is_not_recently_evicted(tier: Tier, comes_back: bool) -> None:
+    store = tier(ONE)
+    store.put(entry(A), LATER)
+    store.put(entry(B), LATER)
+    assert store.evicted_recently(A)
+    if comes_back:
+        store.put(entry(A), LATER)
+    else:
+        store.discard(A)
+    assert not store.evicted_recently(A)
+
+
+def test_evicted_keys_are_remembered_up_to_a_bound(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "EVICTED_REMEMBERED", 2)
+    store = tier(ONE)
+    for name in "abcd":
+        store.put(entry(user(name)), LATER)
+    assert [store.evicted_recently(user(name)) for name in "abcd"] == [False, True, True, False]
+
+
+def test_an_entry_grows_at_the_expense_of_others_only(tier: Tier) -> None:
+    store = tier(ONE * 2)
+    store.put(entry(A), LATER)
+    store.put(entry(B), LATER)
+    slot = store.slot(A)
+    large = entry(A, b"x" * (ONE // 2))
+    assert store.put(large, LATER)
+    assert slot is not None
+    assert slot.entry is large
+    assert store.get(B) is None
+
+
+def test_an_entry_that_is_too_large_is_not_kept_and_nor_is_its_predecessor(tier: Tier) -> None:
+    store = tier(ONE)
+    store.put(entry(A), LATER)
+    assert not store.put(entry(A, b"x" * ONE), LATER)
+    assert store.get(A) is None
+    assert not tier(0).put(entry(A), LATER)
+
+
+@pytest.mark.parametrize("end", [NOW, NOW - 1, float("nan")])
+def test_what_is_not_usable_is_not_kept(tier: Tier, end: float) -> None:
+    store = tier(1 << 20)
+    store.put(entry(A), LATER)
+    assert not store.put(entry(A), end)
+    assert store.get(A) is None
+
+
+def test_absences_are_kept_but_not_counted(
+    tier: Tier, clock: Clock, evictions: list[tuple[str, str]]
+) -> None:
+    store = tier(1 << 20)
+    store.put(absence := entry(A, b"not here", absent=True), LATER)
+    assert store.get(A) is absence
+    assert store.count("user") == 0
+    clock.now = LATER
+    assert store.get(A) is None
+    assert evictions == []
+
+
+def test_counts_by_resource(tier: Tier) -> None:
+    store = tier(1 << 20)
+    store.put(entry(A), LATER)
+    store.put(entry(Key("business", "a")), LATER)
+    assert (store.count("user"), store.count("business"), store.count("other")) == (1, 1, 0)
+    store.put(entry(A, b"", absent=True), LATER)
+    assert store.counts() == {"user": 0, "business": 1}
+
+
+def test_a_clock_that_steps_back_harms_nothing(tier: Tier, clock: Clock) -> None:
+    store = tier(ONE * 3)
+    store.put(entry(A), LATER)
+    clock.now = NOW - 3600
+    store.put(entry(B), NOW - 3000)
+    store.put(entry(A), NOW - 3500)
+    clock.now = NOW - 3200
+    assert store.get(A) is None
+    assert store.get(B) is not None
+    clock.now = NOW - 7200
+    assert store.get(A) is None
+    for name in "abcdef":
+        store.put(entry(user(name)), NOW)
+    assert (store.count("user"), store.bytes) == (3, ONE * 3)
+    clock.now = NOW
+    assert (store.count("user"), store.bytes) == (0, 0)
+
+
+def test_everything_that_hangs_on_an_entry_is_accounted_for() -> None:
+    bare = entry(A, None, absent=True)
+    assert size_of(bare) == memory.OVERHEAD + 50
+    full = entry(A, b"x" * 100, headers=((b"etag", b"1"),), source_version="7")
+    assert size_of(full.confirmed(internal_id="i" * 36, version=1)) == (
+        size_of(bare) + 133 + 85 + 50 + memory.HEADER_OVERHEAD + 37 + 34
+    )
+
+
+def sample(number: int, shift: float, *, headers: bool) -> Entry:
+    made = entry(
+        user(f"user-{number:08d}"),
+        b"x" * 250 + str(number).encode(),
+        received_at=NOW + shift + number / 7,
+        lifetime=86_400 - number / 3,
+        initial_age=number / 9 + 0.1,
+        last_synced_at=NOW + shift + number / 7,
+        headers=((b"etag-%d" % number, b"v%d" % number),) if headers else (),
+    )
+    return made.confirmed(internal_id=f"{number:036d}", version=1)
+
+
+@pytest.mark.parametrize("headers", [False, True])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_accounting_is_within_a_fifth_of_what_is_really_taken(headers: bool, rounds: int) -> None:
+    count = 20_000
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        store = MemoryTier(1 << 30, clock=lambda: NOW, on_evict=lambda *_: None)
+        for shift in range(rounds):
+            for number in range(count):
+                store.put(sample(number, shift, headers=headers), LATER + number)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert store.count("user") == count
+    assert 0.8 < taken / store.bytes < 1.2
