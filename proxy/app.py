@@ -240,9 +240,10 @@ class App:
         return server
 
     def _answered_by_server(self, code: int, error: BaseException | None) -> None:
-        """A request that no handler saw, or whose handler failed."""
-        self.metrics.request("passthrough", "other", code, "error", 0.0)
-        if error is not None:
+        """A request that no handler saw, or whose handler failed; the latter was counted on its way."""
+        if error is None:
+            self.metrics.request("passthrough", "other", code, "error", 0.0)
+        else:
             self._crashed("request handler", error)
 
     def _crashed(self, name: str, error: BaseException) -> None:

@@ -26,6 +26,10 @@ class ClientDisconnected(ConnectionError):
     """The client went away in the middle of its request or of our answer."""
 
 
+class AnswerCutError(ConnectionError):
+    """The upstream failed in the middle of an answer that had begun: the connection was cut with it."""
+
+
 class BadBodyError(Exception):
     """The body of a request breaks its framing; the message quotes nothing of it."""
 

@@ -19,6 +19,7 @@ from proxy.core.http.fields import RawField, render
 from proxy.core.problem import Problem
 from proxy.messages import (
     Answer,
+    AnswerCutError,
     BadBodyError,
     ClientDisconnected,
     Reply,
@@ -76,7 +77,7 @@ class PassThrough:
                 raise ClientDisconnected from error
             if request.writer.output_size:
                 request.abort()
-                raise ConnectionResetError from error
+                raise AnswerCutError from error
             timed_out = error.reason in {"timeout", "connect_timeout"}
             return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
 

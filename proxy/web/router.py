@@ -4,11 +4,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from config.path_template import PathTemplate
-from proxy.core.http.fields import tokens, via_names
+from proxy.core.http.fields import RawField, tokens, via_names
 from proxy.core.problem import BAD_REQUEST, LOOP, METHOD_NOT_ALLOWED, UNKNOWN_CODING, Problem
 from proxy.log import logger, trace_id
-from proxy.messages import Answer, BadBodyError, ClientDisconnected, Reply, Request
-from proxy.metrics import Metrics
+from proxy.messages import Answer, AnswerCutError, BadBodyError, Reply, Request
+from proxy.metrics import Cache, Metrics
 from proxy.web.bulk import BulkHandler
 from proxy.web.passthrough import Passage, PassThrough
 from proxy.web.served import Served
@@ -17,6 +17,7 @@ from proxy.web.single import SingleHandler
 _PASSTHROUGH = "passthrough"
 # What nginx writes for a client that went away before its answer.
 _CLIENT_CLOSED = 499
+_INTERNAL_ERROR, _BAD_GATEWAY = 500, 502
 _VERSIONS = frozenset({(1, 0), (1, 1)})
 
 
@@ -43,26 +44,36 @@ class Router:
     async def __call__(self, request: Request) -> Answer:
         """Answer one request."""
         start = time.perf_counter()
-        served = Served(_no_connect(), _PASSTHROUGH, "error")
-        code = _CLIENT_CLOSED
+        route: str = _PASSTHROUGH
+        cache: Cache = "error"
+        code, ref = _INTERNAL_ERROR, None
         try:
-            if request.method != "CONNECT":
-                served = await self._dispatch(request)
-            code = served.answer.status
-        except BadBodyError:
-            served = Served(Reply.of_problem(BAD_REQUEST, close=True), _PASSTHROUGH, "error")
-            code = served.answer.status
-        except ClientDisconnected:
-            served = Served(served.answer, _PASSTHROUGH, "none")
+            served = await self._dispatch(request)
+            route, cache, code, ref = served.route, served.cache, served.answer.status, served.ref
+        except AnswerCutError:
+            code = _BAD_GATEWAY
+            raise
+        except ConnectionError:  # the client went away before its answer, or in it
+            cache, code = "none", _CLIENT_CLOSED
             raise
         finally:
-            self._observe(request, served, code, time.perf_counter() - start)
+            self._observe(request, route, cache, code, ref, time.perf_counter() - start)
         return served.answer
 
     async def _dispatch(self, request: Request) -> Served:
+        if request.method == "CONNECT":
+            return _refused(
+                METHOD_NOT_ALLOWED, (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+            )
         refusal = self._refusal(request)
         if refusal is not None:
-            return Served(Reply.of_problem(refusal, close=True), _PASSTHROUGH, "error")
+            return _refused(refusal)
+        try:
+            return await self._claimed(request)
+        except BadBodyError:
+            return _refused(BAD_REQUEST)
+
+    async def _claimed(self, request: Request) -> Served:
         path = claimed_path(request.target)
         if path is not None:
             bulk = self._bulks.get((request.method, path))
@@ -85,25 +96,28 @@ class Router:
             return LOOP  # before anything is resolved: a fill that came back here would wait for itself
         return None
 
-    def _observe(self, request: Request, served: Served, code: int, seconds: float) -> None:
-        self._metrics.request(served.route, request.method, code, served.cache, seconds)
-        if self._log_requests or code >= 500:  # noqa: PLR2004
-            log = logger().warning if code >= 500 else logger().debug  # noqa: PLR2004
+    def _observe(
+        self, request: Request, route: str, cache: Cache, code: int, ref: str | None, seconds: float
+    ) -> None:
+        self._metrics.request(route, request.method, code, cache, seconds)
+        failed = code >= _INTERNAL_ERROR
+        if self._log_requests or failed:
+            log = logger().warning if failed else logger().debug
             log(
                 "request",
-                route=served.route,
+                route=route,
                 code=code,
-                cache=served.cache,
-                ref=served.ref,
+                cache=cache,
+                ref=ref,
                 trace_id=trace_id(request.header("traceparent")),
                 duration=round(seconds, 6),
             )
 
 
-def _no_connect() -> Reply:
-    reply = Reply.of_problem(METHOD_NOT_ALLOWED, close=True)
-    reply.fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"))
-    return reply
+def _refused(failure: Problem, *fields: RawField) -> Served:
+    reply = Reply.of_problem(failure, close=True)
+    reply.fields += fields
+    return Served(reply, _PASSTHROUGH, "error")
 
 
 def claimed_path(target: bytes) -> bytes | None:

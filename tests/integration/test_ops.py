@@ -1,11 +1,12 @@
 """The ops listener, the store's sizes and the state of the instance."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from proxy.demo.services import Services
-from tests.integration.harness import ScriptedUpstream, running
+from tests.integration.harness import PATIENCE, ScriptedUpstream, Seen, running
 from tests.integration.test_passthrough import answer_ok
 
 
@@ -101,3 +102,42 @@ async def test_a_store_that_cannot_be_opened_is_done_without(tmp_path: Path) -> 
                 assert (await client.get("/readyz")).status == 200
     finally:
         await upstream.stop()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"), [("upstream", "502"), ("client", "499"), ("bug", "500"), ("framing", "400")]
+)
+async def test_what_goes_wrong_is_counted_once_and_by_what_it_was(
+    break_it: str, code: str, tmp_path: Path
+) -> None:
+    arrived = asyncio.Event()
+
+    async def script(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        if break_it == "upstream":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+            await writer.drain()
+            writer.close()
+        await reader.read()
+
+    async with (
+        ScriptedUpstream(script, read_body=False) as upstream,
+        running(upstream.url, tmp_path) as proxy,
+    ):
+        async with proxy.client() as client:
+            if break_it == "bug":
+                proxy.app.metrics.missed = None  # type: ignore[assignment,method-assign]
+                await client.post("/main/api/v3/users/bulk", b"{}")
+            else:
+                await client.send(
+                    b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+                )
+                await arrived.wait()
+                if break_it == "framing":
+                    await client.send(b"zz\r\n")
+                if break_it != "client":
+                    await client.ended()
+        async with asyncio.timeout(PATIENCE):
+            while not proxy.metric("requests_total"):
+                await asyncio.sleep(0)
+        assert proxy.metric("requests_total", code=code) == proxy.metric("requests_total") == 1
