@@ -10,8 +10,10 @@ from pathlib import Path
 from uuid import uuid5
 
 from config.address import Address
-from config.model import Config, ResourceConfig
+from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
+from proxy.core.policy import Limits, usable_until
+from proxy.fetcher import Fetcher
 from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Metrics
@@ -35,11 +37,26 @@ from store.tiered import TieredStore
 # Housekeeping of the database: often enough that a full one makes room soon, seldom enough to cost nothing.
 _PRUNE_EVERY = 60.0
 _LAG_EVERY = 1.0
+# A database that fails does so many times a second; the metric counts each, the log says it now and then.
+_STORE_LOG_EVERY = 10.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
 # Attributes of a user that belong to the attendance service; they survive every refresh.
 _LOCAL_COLUMNS = {"user": (("department_id", "TEXT"), ("is_field_worker", "INTEGER"))}
+
+
+def table_specs(config: Config) -> list[TableSpec]:
+    """The tables that a database has for a configuration."""
+    return [
+        TableSpec(name, tuple(resource.columns), _LOCAL_COLUMNS.get(name, ()))
+        for name, resource in config.resources.items()
+        if resource.storage == "database" and resource.id is not None
+    ]
+
+
+def _limits(freshness: FreshnessConfig) -> Limits:
+    return Limits(stale_if_error=freshness.stale_if_error)
 
 
 class App:
@@ -60,9 +77,9 @@ class App:
         self._ops: Server | None = None
         self._transparent: list[Server] = []
         self._supervisor = Supervisor(self._crashed)
-        self._resources: dict[str, Resolver] = {}
         self._database: SqliteStore | None = None
         self._store: TieredStore | None = None
+        self._store_failure_logged = -_STORE_LOG_EVERY
 
     @property
     def ready(self) -> bool:
@@ -115,11 +132,7 @@ class App:
         await self._stack.aclose()
 
     async def _open_store(self) -> TieredStore:
-        tables = [
-            TableSpec(name, tuple(resource.columns), _LOCAL_COLUMNS.get(name, ()))
-            for name, resource in self.config.resources.items()
-            if resource.storage == "database" and resource.id is not None
-        ]
+        tables = table_specs(self.config)
         memory = MemoryTier(self.config.memory.max_bytes, clock=self._clock, on_evict=self.metrics.evicted)
         if tables:
             self._database = await self._open_database(tables)
@@ -129,7 +142,7 @@ class App:
             clock=self._clock,
             usable_until=self._usable_until,
             on_lookup=self.metrics.looked_up,
-            on_error=self.metrics.store_failed,
+            on_error=self._store_failed,
             max_pending=_MAX_PENDING,
             wanted=bool(tables),
         )
@@ -165,7 +178,8 @@ class App:
         return str(uuid5(self.config.handshake.namespace, f"{key.resource}:{key.id}{suffix}"))
 
     def _usable_until(self, entry: Entry) -> float:
-        return self._resources[entry.key.resource].loader.usable_until(entry)
+        freshness = self.config.resources[entry.key.resource].freshness
+        return usable_until(entry, _limits(freshness), negative_ttl=freshness.negative_ttl)
 
     def _router(self, upstream: Upstream, store: TieredStore) -> Router:
         limits = self.config.limits
@@ -194,26 +208,27 @@ class App:
         def warn(event: str) -> None:
             self._log.warning(event, resource=name)
 
-        loader = Loader(
+        fetcher = Fetcher(
             name,
             config,
             upstream,
             store,
-            supervisor=self._supervisor,
             metrics=self.metrics,
             clock=self._clock,
             rng=random.random,
             max_body=self.config.limits.cached_response,
             warn=warn,
         )
-        resolver = Resolver(loader, store, metrics=self.metrics, clock=self._clock)
-        self._resources[name] = resolver
+        loader = Loader(fetcher, supervisor=self._supervisor, metrics=self.metrics)
+        resolver = Resolver(loader, store, _limits(config.freshness), metrics=self.metrics, clock=self._clock)
         own_credential = upstream.config.credential_file is not None
         return Resource(
             name=name,
             config=config,
             upstream=upstream,
             resolver=resolver,
+            request_shape=fetcher.shape,
+            answer_shape=fetcher.answer,
             sharing=Sharing(config, own_credential=own_credential, warn=warn),
             passthrough=passthrough,
             limits=self.config.limits,
@@ -258,7 +273,7 @@ class App:
         if self._store is not None:
             stats = await self._store.stats()
             self.metrics.store_sizes(
-                entities={name: stats.entities.get(name, 0) for name in self._resources},
+                entities={name: stats.entities.get(name, 0) for name in self.config.resources},
                 memory=stats.memory_bytes,
                 memory_max=self.config.memory.max_bytes,
                 store=stats.database_bytes,
@@ -267,6 +282,13 @@ class App:
             )
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)
         return self.metrics.render(accept)
+
+    def _store_failed(self, operation: str, why: str | None = None) -> None:
+        self.metrics.store_failed(operation)
+        now = self._clock()
+        if not 0 <= now - self._store_failure_logged < _STORE_LOG_EVERY:
+            self._store_failure_logged = now
+            self._log.error("store_failed", operation=operation, why=why)
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -281,5 +303,4 @@ class App:
             try:
                 await self._database.prune(older_than=self._clock() - self.config.store.retention)
             except StoreError as error:
-                self.metrics.store_failed("prune")
-                self._log.warning("prune_failed", error=str(error))
+                self._store_failed("prune", str(error))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from config.load import ConfigError, effective, load, not_yet, ops_address
+from config.load import ConfigError, Problem, effective, load, not_yet, ops_address
 from config.model import Config
 from proxy import __version__
 
@@ -55,8 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+def _load(arguments: argparse.Namespace) -> Config:
+    """The whole configuration, with what only the store knows of it. Raises ConfigError."""
+    from proxy.app import table_specs  # noqa: PLC0415
+    from store.migrations import check_layout  # noqa: PLC0415
+
     config = load(arguments.config, os.environ)
+    try:
+        check_layout(table_specs(config))
+    except ValueError as error:
+        raise ConfigError([Problem("resources", str(error))]) from None
+    return config
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
     _run(_serve_until_told(config))
     return 0
 
@@ -99,7 +112,7 @@ def _run(work: Coroutine[None, None, None]) -> None:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config, os.environ)
+    config = _load(arguments)
     print(effective(config), end="")
     for path in not_yet(config):
         print(f"# {path}: accepted, takes effect in a later version", file=sys.stderr)

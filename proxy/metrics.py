@@ -166,5 +166,11 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the scraper accepts, and its content type."""
+        try:
+            return self._encoded(accept)
+        except (TypeError, ValueError):  # the library compares a version that is none
+            return self._encoded("")
+
+    def _encoded(self, accept: str) -> tuple[bytes, str]:
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type

@@ -12,8 +12,9 @@ from typing import Literal
 from proxy.core import policy
 from proxy.core.http.directives import PLAIN, RequestDirectives
 from proxy.core.http.fields import RawField
-from proxy.core.policy import Absent, Decision, Hit, Miss, Revalidate
-from proxy.loader import Failure, Loaded, Loader, Missing, PassOn, Refused, Result
+from proxy.core.policy import Absent, Decision, Hit, Limits, Miss, MissReason, Revalidate
+from proxy.fetcher import Failure, Loaded, Missing, PassOn, Refused, Result
+from proxy.loader import Loader
 from proxy.metrics import EntityResult, Metrics
 from proxy.upstream import Fetched
 from store.base import StoreError
@@ -27,6 +28,8 @@ class Found:
 
     entry: Entry
     source: Literal["hit", "stale", "miss"]
+    forward: str = ""
+    """Why it was fetched, in the words of RFC 9211 section 2.2, if it was."""
     stored: bool = True
     collapsed: bool = False
 
@@ -37,6 +40,7 @@ class NotFound:
 
     entry: Entry
     source: Literal["negative", "miss"]
+    forward: str = ""
 
 
 Outcome = Found | NotFound
@@ -65,10 +69,17 @@ class Resolver:
     """Resolves the entities of one resource."""
 
     def __init__(
-        self, loader: Loader, store: TieredStore, *, metrics: Metrics, clock: Callable[[], float]
+        self,
+        loader: Loader,
+        store: TieredStore,
+        limits: Limits,
+        *,
+        metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         self.name = loader.name
-        self.loader = loader
+        self._loader = loader
+        self._limits = limits
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -99,7 +110,7 @@ class Resolver:
         if asked:
             self._count_misses(decisions[entity] for entity in asked)
             held = frozenset(entity for entity in asked if _is_held(entries.get(entity)))
-            results = await self.loader.load(asked, held=held, fields=fields, single=single)
+            results = await self._loader.load(asked, held=held, fields=fields, single=single)
         resolution = _combine(decisions, results)
         self._metrics.entities(self.name, resolution.counts)
         return resolution
@@ -109,7 +120,7 @@ class Resolver:
 
         In this process it holds from the start of the call, whatever the database does.
         """
-        self.loader.invalidate(entity)
+        self._loader.invalidate(entity)
         self._metrics.invalidated(self.name, source)
         with suppress(StoreError):  # counted where it happened
             await self._store.invalidate([Key(self.name, entity)])
@@ -133,7 +144,7 @@ class Resolver:
         self, entity: str, entry: Entry | None, directives: RequestDirectives, now: float
     ) -> Decision:
         evicted = entry is None and self._store.evicted_recently(Key(self.name, entity))
-        return policy.decide(entry, directives, self.loader.limits, now, evicted=evicted)
+        return policy.decide(entry, directives, self._limits, now, evicted=evicted)
 
     def _count_misses(self, decisions: Iterable[Decision]) -> None:
         reasons = Counter(
@@ -141,6 +152,16 @@ class Resolver:
         )
         for reason, count in reasons.items():
             self._metrics.missed(self.name, reason, count)
+
+
+_FORWARD: dict[MissReason, str] = {
+    "never_seen": "uri-miss",
+    "evicted": "uri-miss",
+    "invalidated": "uri-miss",
+    "expired": "stale",
+    "absence_expired": "stale",
+    "no_cache": "request",
+}
 
 
 def _is_held(entry: Entry | None) -> bool:
@@ -179,10 +200,10 @@ def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | F
             return Found(entry, "hit")
         case Absent(entry), _:
             return NotFound(entry, "negative")
-        case _, Loaded(entry, stored, collapsed):
-            return Found(entry, "miss", stored=stored, collapsed=collapsed)
-        case _, Missing(entry):
-            return NotFound(entry, "miss")
+        case Miss() | Revalidate(), Loaded(entry, stored, collapsed):
+            return Found(entry, "miss", _FORWARD[decision.reason], stored=stored, collapsed=collapsed)
+        case Miss() | Revalidate(), Missing(entry):
+            return NotFound(entry, "miss", _FORWARD[decision.reason])
         case Revalidate(entry), Failure():
             return Found(entry, "stale")
         case _, Refused() | Failure() | PassOn():

@@ -33,6 +33,8 @@ from proxy.messages import Handler, Reply, Request, reason_phrase
 # Field lines in one head. Servers of the field allow 100 to 200; the bytes are bounded apart from that.
 _MAX_FIELDS = 256
 _BACKLOG = 1024
+# How long a connection that falls idle during a drain may go unnoticed.
+_DRAIN_STEP = 0.05
 _silent = logging.getLogger("handshake_proxy.aiohttp")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -215,6 +217,11 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> Reply:
         """An answer for what went wrong in parsing or in a handler; it never quotes the request."""
+        if isinstance(
+            exc, ConnectionError
+        ):  # a peer is gone: nobody is left to answer, and nothing is broken
+            request.abort()
+            raise ConnectionResetError from exc
         if status < 500:  # noqa: PLR2004
             too_large = isinstance(exc, LineTooLong) or message == "Too many headers received"
             failure = problem.HEADERS_TOO_LARGE if too_large else problem.BAD_REQUEST
@@ -290,16 +297,25 @@ class Server(web.Server):
         name = bound.getsockname()
         return name[0], name[1]
 
+    async def _close_as_they_fall_idle(self) -> None:
+        # Asked again and again: an answer that was promised a keep-alive before the drain began ends after it.
+        while self._open:
+            for connection in self.connections:
+                cast("Connection", connection).close_if_idle()
+            try:
+                async with asyncio.timeout(_DRAIN_STEP):
+                    await self._all_closed.wait()
+            except TimeoutError:
+                continue
+
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - it is the operator's drain_timeout
         """Stop accepting, let every request finish, close connections as they fall idle; cut what is left."""
         self.draining = True
         if self._listener is not None:
             self._listener.close()
-        for connection in self.connections:
-            cast("Connection", connection).close_if_idle()
         try:
             async with asyncio.timeout(timeout):
-                await self._all_closed.wait()
+                await self._close_as_they_fall_idle()
         except TimeoutError:
             handlers = [cast("Connection", connection).cut() for connection in self.connections]
             await asyncio.gather(*(handler for handler in handlers if handler), return_exceptions=True)

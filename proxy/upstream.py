@@ -21,7 +21,7 @@ from yarl import URL
 
 from config.load import SecretFile
 from config.model import LimitsConfig, UpstreamConfig
-from proxy.core.http.fields import RawField, is_safe_value, render
+from proxy.core.http.fields import RawField, is_safe_value, render, tokens
 from proxy.metrics import Metrics
 from proxy.tunnel import Tunnel
 
@@ -32,6 +32,9 @@ _KEEP_ALIVE = 4.0
 _DNS_TTL = 10
 # Field lines that an upstream may send; more is a broken server.
 _MAX_FIELDS = 512
+
+_SWITCHING = 101
+_CUT = frozenset({"disconnected", "reset"})
 
 Reason = Literal[
     "dns",
@@ -91,7 +94,7 @@ class Exchange:
 
     def __init__(self, connection: aiohttp.connector.Connection, *, reused: bool, header_bytes: int) -> None:
         protocol = connection.protocol
-        if protocol is None:  # the connector hands out live ones only
+        if protocol is None:
             raise UpstreamError("disconnected")
         self.reused = reused
         self.aborted = False
@@ -100,7 +103,8 @@ class Exchange:
         self._protocol: ResponseHandler = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._payload: StreamReader | None = None
-        self._complete = False
+        self._is_sent = False
+        self._is_received = False
 
     @contextmanager
     def _before_answer(self) -> Iterator[None]:
@@ -108,7 +112,7 @@ class Exchange:
             with _mapped():
                 yield
         except UpstreamError as error:
-            if self.reused and not self.aborted and error.reason in {"disconnected", "reset"}:
+            if self.reused and not self.aborted and error.reason in _CUT:
                 raise StaleConnectionError(error.reason) from error
             raise
 
@@ -122,13 +126,15 @@ class Exchange:
         with _mapped():
             await self._writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
 
-    async def end_chunks(self) -> None:
-        """Write the last chunk."""
-        with _mapped():
-            await self._writer.write(b"0\r\n\r\n")
+    async def end_request(self, *, chunked: bool = False) -> None:
+        """The request is whole; `chunked` writes the last chunk. Without this the connection is not used again."""
+        if chunked:
+            with _mapped():
+                await self._writer.write(b"0\r\n\r\n")
+        self._is_sent = True
 
-    async def receive_head(self, method: str) -> ResponseHead:
-        """Wait for the final response head; interim responses are dropped, but for 101."""
+    async def receive_head(self, method: str, *, upgrade: bool = False) -> ResponseHead:
+        """Wait for the final response head; interim responses are dropped. `upgrade`: a 101 is final, too."""
         with self._before_answer():
             self._protocol.set_response_params(
                 skip_payload=method == "HEAD",
@@ -140,11 +146,15 @@ class Exchange:
             )
             while True:  # an upstream that sends interim responses for ever is ended by the caller's deadline
                 message, payload = await self._protocol.read()
-                if message.code >= 200 or message.code == 101:  # noqa: PLR2004
+                if message.code >= 200 or (upgrade and message.code == _SWITCHING):  # noqa: PLR2004
                     break
+                if message.code == _SWITCHING:  # nobody has asked for it
+                    raise UpstreamError("protocol")
         self._payload = payload
         fields = tuple(message.raw_headers)
-        if not all(is_safe_value(value) for _, value in fields):
+        # A transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1).
+        coded = message.chunked and tokens(fields, b"transfer-encoding") != [b"chunked"]
+        if coded or not all(is_safe_value(value) for _, value in fields):
             raise UpstreamError("protocol")
         reason = message.reason.encode("utf-8", "surrogateescape")
         return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
@@ -157,7 +167,7 @@ class Exchange:
             with _mapped():
                 chunk = await self._payload.readany()
             if not chunk:
-                self._complete = True
+                self._is_received = True
                 return
             yield chunk
 
@@ -172,8 +182,8 @@ class Exchange:
             self._protocol.transport.abort()
 
     def close(self) -> None:
-        """Give the connection back if the response came to its end, else cut it."""
-        if self._complete and not self._protocol.should_close:
+        """Give the connection back if request and response came to their ends, else cut it."""
+        if self._is_sent and self._is_received and not self._protocol.should_close:
             self._connection.release()
         else:
             self._connection.close()
@@ -265,59 +275,88 @@ class Upstream:
         return render(b"%b %b HTTP/1.1" % (method.encode(), target), fields)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Exchange]:
-        """A connection for one exchange; counts what fails. Raises UpstreamError."""
-        if self._connector is None or self._target is None:
-            raise RuntimeError("start() comes first")
-        timeout = aiohttp.ClientTimeout(connect=self.config.timeout, sock_connect=self.config.connect_timeout)
+    async def open(self, *, fresh: bool = False) -> AsyncIterator[Exchange]:
+        """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError."""
         exchange: Exchange | None = None
         try:
             with _mapped():
-                connection = await self._connector.connect(self._target, [], timeout)
-            protocol = connection.protocol
-            reused = protocol in self._used
+                connection, reused = await self._connect(fresh=fresh)
             exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
-            if not reused and protocol is not None:
-                self._used.add(protocol)
             yield exchange
         except UpstreamError as error:
-            if not (isinstance(error, StaleConnectionError) or (exchange and exchange.aborted)):
+            cut_by_us = exchange is not None and exchange.aborted and error.reason in _CUT
+            if not cut_by_us and not isinstance(error, StaleConnectionError):
                 self._metrics.upstream_failed(self.name, error.reason)
             raise
         finally:
             if exchange is not None:
                 exchange.close()
 
+    async def _connect(self, *, fresh: bool) -> tuple[aiohttp.connector.Connection, bool]:
+        """A connection, and whether it was used before."""
+        if self._connector is None or self._target is None:
+            raise RuntimeError("start() comes first")
+        timeout = aiohttp.ClientTimeout(connect=self.config.timeout, sock_connect=self.config.connect_timeout)
+        while True:
+            connection = await self._connector.connect(self._target, [], timeout)
+            protocol = connection.protocol
+            if protocol is None:
+                raise aiohttp.ServerDisconnectedError
+            if protocol not in self._used:
+                self._used.add(protocol)
+                return connection, False
+            # Bytes that came while nobody had asked would be taken for the answer to the next request.
+            if not fresh and not protocol.should_close:
+                return connection, True
+            connection.close()
+
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a response."""
         self._metrics.upstream_answered(self.name, route, status, seconds)
 
     async def fetch(
-        self, route: str, method: str, target: bytes, fields: list[RawField], body: bytes, *, max_body: int
+        self,
+        route: str,
+        method: str,
+        target: bytes,
+        fields: list[RawField],
+        body: bytes = b"",
+        *,
+        max_body: int,
+        within: float,
     ) -> Fetched:
-        """The proxy's own request, whole, within the upstream's timeout. Raises UpstreamError.
+        """The proxy's own request, whole, `within` so many seconds. Raises UpstreamError.
 
         It is idempotent, so it is repeated once when a reused connection turns out to be closed.
         """
         try:
-            async with asyncio.timeout(self.config.timeout):
+            async with asyncio.timeout(within):
                 try:
-                    return await self._fetch(route, method, target, fields, body, max_body)
+                    return await self._fetch(route, method, target, fields, body, max_body, fresh=False)
                 except StaleConnectionError:
-                    return await self._fetch(route, method, target, fields, body, max_body)
+                    return await self._fetch(route, method, target, fields, body, max_body, fresh=True)
         except TimeoutError:
             self._metrics.upstream_failed(self.name, "timeout")
             raise UpstreamError("timeout") from None
 
     async def _fetch(
-        self, route: str, method: str, target: bytes, fields: list[RawField], body: bytes, max_body: int
+        self,
+        route: str,
+        method: str,
+        target: bytes,
+        fields: list[RawField],
+        body: bytes,
+        max_body: int,
+        *,
+        fresh: bool,
     ) -> Fetched:
         start = self._clock()
         head = [(b"Host", self.host), *fields, *self.credential(), (b"Via", b"1.1 " + self.via)]
         if body:
             head.append((b"Content-Length", b"%d" % len(body)))
-        async with self.open() as exchange:
+        async with self.open(fresh=fresh) as exchange:
             await exchange.send_head(self.render(method, target, head) + body)
+            await exchange.end_request()
             response = await exchange.receive_head(method)
             parts: list[bytes] = []
             size = 0

@@ -10,24 +10,26 @@ Rules:
    a failure of the upstream, never an absence.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from config.json_pointer import Pointer
+from proxy.core import json_split
 
 MAX_ID_BYTES = 1024
+# More ids than this in one request would hold the event loop too long for everybody else: it is streamed on.
+MAX_IDS = 20_000
 _WS = rb"[ \t\r\n]*"
 _ids_decoder = msgspec.json.Decoder(list[str])
 _envelope_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _count_decoder = msgspec.json.Decoder(int)
 _item_decoder = msgspec.json.Decoder(dict[str, Any])
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 class NotUnderstood(Exception):
@@ -79,7 +81,7 @@ class RequestShape:
             ids = _ids_decoder.decode(end[start.end() : -1])
         except _DECODE_ERRORS:
             return None
-        return ids if ids and all(map(is_valid_id, ids)) else None
+        return ids if 0 < len(ids) <= MAX_IDS and all(map(is_valid_id, ids)) else None
 
     def render(self, ids: Sequence[str]) -> bytes:
         """The body of the proxy's own request for these ids."""
@@ -100,32 +102,48 @@ class AnswerShape:
     def parse(self, body: bytes) -> list[Item]:
         """The items of an upstream's answer.
 
-        Raises NotUnderstood, or NotAssemblable for an envelope with further members or another count, and for
-        JSON that is valid but beyond the splitting parser (a lone surrogate).
+        Raises NotUnderstood, or NotAssemblable for an envelope with further members or another count, or one that
+        says something twice.
         """
         try:
-            envelope = _envelope_decoder.decode(body)
-            raws = _items_decoder.decode(envelope[self._items])
-            count = envelope.get(self._count) if self._count is not None else None
-            stated = len(raws) if count is None else _count_decoder.decode(count)
+            envelope = self._envelope(body)
+            raws = self._elements(envelope[self._items])
         except (*_DECODE_ERRORS, KeyError) as error:
-            if self._is_answer(body):
-                raise NotAssemblable from None
             # Not chained: a decoder's message may quote the body.
             raise NotUnderstood(type(error).__name__) from None
-        if _has_repeated_member(body, envelope):
-            raise NotAssemblable
-        items = [self.item(bytes(raw)) for raw in raws]
-        if stated != len(raws) or envelope.keys() - {self._items, self._count}:
+        items = [self.item(raw) for raw in raws]
+        if envelope.keys() - {self._items, self._count} or not self._counts(envelope, len(raws)):
             raise NotAssemblable
         return items
 
-    def _is_answer(self, body: bytes) -> bool:
+    def _counts(self, envelope: dict[str, bytes], length: int) -> bool:
+        """Whether the envelope's count, if it has one, is the number of its items."""
+        count = envelope.get(self._count) if self._count is not None else None
         try:
-            document = _loads(body)
-        except (ValueError, RecursionError):
+            return count is None or _count_decoder.decode(count) == length
+        except _DECODE_ERRORS:
             return False
-        return isinstance(document, dict) and isinstance(document.get(self._items), list)
+
+    def _envelope(self, body: bytes) -> dict[str, bytes]:
+        """The members of the answer. Raises NotAssemblable if one is repeated, ValueError, RecursionError."""
+        try:
+            quick = {name: bytes(raw) for name, raw in _envelope_decoder.decode(body).items()}
+        except _DECODE_ERRORS:
+            quick = {}
+        # A body as long as its members has no room for a second one of the same name: the usual case.
+        if len(body) == 1 + sum(len(msgspec.json.encode(name)) + 2 + len(raw) for name, raw in quick.items()):
+            return quick
+        listed = json_split.members(body)
+        envelope = dict(listed)
+        if len(envelope) != len(listed):
+            raise NotAssemblable
+        return envelope
+
+    def _elements(self, array: bytes) -> list[bytes]:
+        try:
+            return [bytes(raw) for raw in _items_decoder.decode(array)]
+        except _DECODE_ERRORS:
+            return json_split.elements(array)
 
     def item(self, raw: bytes) -> Item:
         """One item, with its id. Raises NotUnderstood."""
@@ -134,7 +152,7 @@ class AnswerShape:
             document = _item_decoder.decode(raw)
         except _DECODE_ERRORS as error:
             try:  # the library's parser takes numbers beyond a double and lone surrogates
-                document = _loads(raw)
+                document = json_split.decode(raw)
             except (ValueError, RecursionError):
                 raise NotUnderstood(type(error).__name__) from None
         if not isinstance(document, dict):
@@ -151,30 +169,6 @@ class AnswerShape:
         listed = [item.strip(b" \t\r\n") for item in items]  # a single's body may end in a new line
         tail = b"]}" if self._count is None else b"],%s:%d}" % (msgspec.json.encode(self._count), len(listed))
         return self._items_head + b",".join(listed) + tail
-
-
-def _loads(body: bytes) -> object:
-    """The library's JSON, strictly: UTF-8 without a mark, no NaN. Raises ValueError, RecursionError."""
-
-    def refuse(_constant: str) -> object:
-        raise ValueError("not JSON")
-
-    return json.loads(body.decode(), parse_constant=refuse)
-
-
-def _has_repeated_member(body: bytes, envelope: Mapping[str, msgspec.Raw]) -> bool:
-    """Whether the envelope says something twice, so that two parsers could understand it differently."""
-    length = 1 + sum(len(msgspec.json.encode(name)) + 2 + len(bytes(raw)) for name, raw in envelope.items())
-    if length == len(body):
-        return False  # it has no room for anything else: the usual case, without white space
-    names: list[str] = []
-
-    def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        names[:] = [name for name, _ in pairs]  # the outermost object comes last
-        return {}
-
-    json.loads(body, object_pairs_hook=note)
-    return len(names) != len(set(names))
 
 
 def chunked(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from proxy.core import cache_status
-from proxy.core.bulk import AnswerShape, RequestShape
 from proxy.core.http import directives
 from proxy.messages import ClientDisconnected, Reply, Request
 from proxy.metrics import Cache
@@ -19,14 +18,13 @@ class BulkHandler:
 
     def __init__(self, resource: Resource) -> None:
         config = resource.config.bulk
-        loader = resource.resolver.loader
-        if config is None or loader.shape is None:
+        if config is None or resource.request_shape is None:
             raise ValueError(f"resources.{resource.name} has no bulk call")
         self.route = f"{resource.name}.bulk"
         self._resource = resource
         self._config = config
-        self._request: RequestShape = loader.shape
-        self._answer: AnswerShape = loader.answer
+        self._request = resource.request_shape
+        self._answer = resource.answer_shape
 
     async def __call__(self, request: Request) -> Served:
         """Answer one request: from the cache, by a fill, or by passing it on as it is."""
@@ -37,8 +35,6 @@ class BulkHandler:
         ids = self._request.parse(body) if whole else None
         if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
             return await self._pass_on(request, "bypass_shape", body, whole=whole)
-        if self._resource.resolver.loader.passes_on:
-            return await self._pass_on(request, None, body, whole=True)
         unique = tuple(dict.fromkeys(ids))
         resolution = await self._resource.resolver.resolve(
             unique, directives.of_request(request.fields), fields=self._resource.sharing.fill_fields(request)
@@ -113,7 +109,9 @@ def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, 
     if len(fetched) == len(resolution.outcomes):
         stored = all(not isinstance(outcome, Found) or outcome.stored for outcome in fetched)
         collapsed = any(isinstance(outcome, Found) and outcome.collapsed for outcome in fetched)
-        return cache_status.forwarded("uri-miss", stored=stored, collapsed=collapsed)
+        reasons = {outcome.forward for outcome in fetched}
+        reason = reasons.pop() if len(reasons) == 1 else "miss"
+        return cache_status.forwarded(reason, stored=stored, collapsed=collapsed)
     return cache_status.partial(
         hit=counts["hit"], stale=counts["stale"], negative=counts["negative"], miss=counts["miss"]
     )

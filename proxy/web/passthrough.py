@@ -6,7 +6,7 @@ the end of the request; the body after that may take as long as it moves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp.http import StreamWriter
@@ -35,7 +35,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
 _BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
 
-BeforeHead = Callable[[int], Awaitable[None]]
+OnOutcome = Callable[[int | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,9 @@ class Passage:
     """Whether that is the whole body."""
     note: bytes | None = None
     """A Cache-Status member, where a resource claims the path."""
-    before_head: BeforeHead | None = None
-    """Called with the status before the response's head goes to the client."""
+    on_outcome: OnOutcome | None = None
+    """Called with the status before the response's head goes to the client; with None if the request was sent, at
+    least in part, and there was no response: what it has done is unknown then."""
 
 
 class PassThrough:
@@ -67,11 +68,11 @@ class PassThrough:
         retriable = request.method in _IDEMPOTENT and not request.has_body
         try:
             try:
-                return await self._attempt(request, passage, started)
+                return await self._attempt(request, passage, started, fresh=False)
             except StaleConnectionError:
                 if not retriable:
                     raise
-                return await self._attempt(request, passage, started)
+                return await self._attempt(request, passage, started, fresh=True)
         except UpstreamError as error:
             if request.disconnected:
                 raise ClientDisconnected from error
@@ -81,15 +82,19 @@ class PassThrough:
             timed_out = error.reason in {"timeout", "connect_timeout"}
             return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
 
-    async def _attempt(self, request: Request, passage: Passage, started: float) -> Answer:
-        async with self._upstream.open() as exchange:
+    async def _attempt(self, request: Request, passage: Passage, started: float, *, fresh: bool) -> Answer:
+        async with self._upstream.open(fresh=fresh) as exchange:
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
+            status: int | None = None
             try:
-                head = await self._receive(exchange, request, upload)
+                try:
+                    head = await self._receive(exchange, request, upload)
+                    status = head.status
+                finally:
+                    if passage.on_outcome is not None:
+                        await passage.on_outcome(status)
                 self._upstream.answered(passage.route, head.status, self._clock() - started)
-                if passage.before_head is not None:
-                    await passage.before_head(head.status)
                 if head.status == 101:  # noqa: PLR2004
                     return await self._tunnel(exchange, request, head)
                 keep_alive = await self._stream(exchange, request, head, passage.note)
@@ -111,6 +116,7 @@ class PassThrough:
             fields += [(b"Connection", b"Upgrade"), (b"Upgrade", request.header("upgrade").encode())]
         await exchange.send_head(self._upstream.render(request.method, request.target, fields))
         if not request.has_body:
+            await exchange.end_request()
             return None
         return asyncio.create_task(self._upload(exchange, request, passage), name="upload")
 
@@ -119,20 +125,40 @@ class PassThrough:
 
     async def _upload(self, exchange: Exchange, request: Request, passage: Passage) -> None:
         try:
-            async with asyncio.timeout(self._limits.idle_timeout) as idle:
-                if passage.read:
-                    await exchange.send_body(passage.read, chunked=request.chunked)
-                if not passage.read_all:
-                    async for chunk in request.body():
-                        await exchange.send_body(chunk, chunked=request.chunked)
-                        idle.reschedule(asyncio.get_running_loop().time() + self._limits.idle_timeout)
-                if request.chunked:
-                    await exchange.end_chunks()
+            if passage.read:
+                await self._send_some(exchange, passage.read, request)
+            if not passage.read_all:
+                async for chunk in self._read(request):
+                    await self._send_some(exchange, chunk, request)
+            await exchange.end_request(chunked=request.chunked)
+        except StalledError:
+            exchange.abort()
+            raise UpstreamError("timeout") from None
         except UpstreamError:
             return  # an upstream that reads no further may have answered: whoever waits for its head will see
-        except (ClientDisconnected, BadBodyError, TimeoutError):
+        except (ClientDisconnected, BadBodyError):
             exchange.abort()  # half a body must never look like a whole one
             raise
+
+    async def _read(self, request: Request) -> AsyncIterator[bytes]:
+        body = request.body()
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.idle_timeout):
+                    chunk = await anext(body, b"")
+            except TimeoutError:
+                request.abort()
+                raise ClientDisconnected from None
+            if not chunk:
+                return
+            yield chunk
+
+    async def _send_some(self, exchange: Exchange, chunk: bytes, request: Request) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_timeout):
+                await exchange.send_body(chunk, chunked=request.chunked)
+        except TimeoutError:
+            raise StalledError from None
 
     async def _receive(
         self, exchange: Exchange, request: Request, upload: asyncio.Task[None] | None
@@ -150,7 +176,7 @@ class PassThrough:
                 else:
                     upload.add_done_callback(start_clock)
                 try:
-                    return await exchange.receive_head(request.method)
+                    return await exchange.receive_head(request.method, upgrade=request.upgrade == "websocket")
                 finally:
                     if upload is not None:
                         upload.remove_done_callback(start_clock)
@@ -178,8 +204,10 @@ class PassThrough:
         try:
             async with asyncio.timeout(self._limits.idle_timeout) as idle:
                 async for data in exchange.body():
+                    idle.reschedule(None)  # from here it is the client's time, which `flush` watches
                     if has_body:
-                        await writer.write(encode(data))
+                        await writer.write(encode(data), drain=False)
+                        await request.flush()
                     idle.reschedule(asyncio.get_running_loop().time() + self._limits.idle_timeout)
         except TimeoutError:
             raise UpstreamError("timeout") from None
@@ -190,6 +218,7 @@ class PassThrough:
 
     async def _tunnel(self, exchange: Exchange, request: Request, head: ResponseHead) -> Answer:
         """Join the two connections until either side ends (RFC 9110 section 7.8)."""
+        request.on_disconnect(None)  # what the client sent before it left is still delivered
         fields: list[RawField] = raw.response_fields(head.fields, via=self._via(head.version))
         fields += [(b"Connection", b"Upgrade")]
         fields += [(b"Upgrade", value) for value in raw.values(head.fields, b"upgrade")]
@@ -209,6 +238,10 @@ class PassThrough:
         return Streamed(101, keep_alive=False)
 
 
+class StalledError(Exception):
+    """The upstream reads no further."""
+
+
 async def _settle(upload: asyncio.Task[None]) -> None:
     """End an upload. Raises what it failed with: the client's fault comes before what it did to the upstream."""
     upload.cancel()
@@ -217,8 +250,6 @@ async def _settle(upload: asyncio.Task[None]) -> None:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
-    except TimeoutError:
-        raise ClientDisconnected from None
 
 
 async def _pump(source: StreamReader, sink: StreamWriter) -> None:

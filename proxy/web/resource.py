@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 from config.model import LimitsConfig, ResourceConfig
 from proxy.core import cache_status
+from proxy.core.bulk import AnswerShape, RequestShape
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField
 from proxy.core.problem import Problem
@@ -22,6 +23,10 @@ JSON = b"application/json; charset=utf-8"
 _RETRY_AFTER = 1
 
 
+# The length is written anew. A cookie would go to everybody who waited for the same fill.
+_NOT_RELAYED = frozenset({b"content-length", b"set-cookie"})
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One configured resource with all that answers for it."""
@@ -30,6 +35,8 @@ class Resource:
     config: ResourceConfig
     upstream: Upstream
     resolver: Resolver
+    request_shape: RequestShape | None
+    answer_shape: AnswerShape
     sharing: Sharing
     passthrough: PassThrough
     limits: LimitsConfig
@@ -43,7 +50,7 @@ class Resource:
         fields = [
             field
             for field in raw.response_fields(fetched.head.fields, via=via)
-            if field[0].lower() != b"content-length"
+            if field[0].lower() not in _NOT_RELAYED
         ]
         status = cache_status.forwarded("uri-miss", stored=False, fwd_status=fetched.head.status)
         fields.append((cache_status.NAME, status))

@@ -7,7 +7,7 @@ from config.path_template import PathTemplate
 from proxy.core.http.fields import RawField, tokens, via_names
 from proxy.core.problem import BAD_REQUEST, LOOP, METHOD_NOT_ALLOWED, UNKNOWN_CODING, Problem
 from proxy.log import logger, trace_id
-from proxy.messages import Answer, AnswerCutError, BadBodyError, Reply, Request
+from proxy.messages import Answer, AnswerCutError, BadBodyError, ClientDisconnected, Reply, Request
 from proxy.metrics import Cache, Metrics
 from proxy.web.bulk import BulkHandler
 from proxy.web.passthrough import Passage, PassThrough
@@ -71,6 +71,9 @@ class Router:
         try:
             return await self._claimed(request)
         except BadBodyError:
+            if request.writer.output_size:  # an answer has begun: another one can't be put into it
+                request.abort()
+                raise ClientDisconnected from None
             return _refused(BAD_REQUEST)
 
     async def _claimed(self, request: Request) -> Served:

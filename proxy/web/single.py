@@ -61,14 +61,15 @@ class SingleHandler:
             self._resource.metrics.missed(self._resource.name, reason)
         detail = reason.removeprefix("bypass_").replace("_", "-")
 
-        async def invalidate(status: int) -> None:
-            if 200 <= status < 400:  # noqa: PLR2004 - RFC 9111 section 4.4: a non-error response
+        async def invalidate(status: int | None) -> None:
+            # RFC 9111 section 4.4: after a non-error response; and when nobody knows what the request has done.
+            if status is None or 200 <= status < 400:  # noqa: PLR2004
                 await self._resource.resolver.invalidate(entity, "method")
 
         passage = Passage(
             self.route,
             note=cache_status.bypass(detail),
-            before_head=None if request.method in _SAFE else invalidate,
+            on_outcome=None if request.method in _SAFE else invalidate,
         )
         return Served(await self._resource.passthrough.send(request, passage), self.route, "bypass", ref)
 
@@ -88,7 +89,7 @@ class SingleHandler:
         else:
             stored = not isinstance(outcome, Found) or outcome.stored
             collapsed = isinstance(outcome, Found) and outcome.collapsed
-            status = cache_status.forwarded("uri-miss", stored=stored, collapsed=collapsed)
+            status = cache_status.forwarded(outcome.forward, stored=stored, collapsed=collapsed)
         if isinstance(outcome, Found):
             self._resource.metrics.served_age(self._resource.name, entry.age(now))
         fields = [*_stored_fields(entry, now), (b"Via", b"1.1 " + self._resource.upstream.via)]

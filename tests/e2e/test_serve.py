@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.demo.services import Services
-from tests.e2e.process import PATIENCE, serving
+from tests.e2e.process import PATIENCE, Process, serving
 from tests.integration.harness import ScriptedUpstream, Seen
 
 pytestmark = pytest.mark.e2e
@@ -243,3 +243,37 @@ async def test_logs_name_nobody(services: Services, tmp_path: Path) -> None:
     for word in planted:
         assert word not in log
         assert word not in metrics
+
+
+def test_two_resources_with_one_table_are_a_configuration_error(tmp_path: Path) -> None:
+    bulk = "bulk: {path: /%s, ids: /ids, items: /items}"
+    resources = ", ".join(f"{name}: {{id: /id, {bulk % name}}}" for name in ("box", "boxe"))
+    file = tmp_path / "bad.yaml"
+    file.write_text(f"upstreams: {{main: {{url: 'http://a'}}}}\nresources: {{{resources}}}\n")
+    for command in ("check-config", "serve"):
+        done = run(command, "--config", str(file))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith("resources: ")
+
+
+async def test_a_drain_under_load_closes_connections_as_they_fall_idle(
+    services: Services, tmp_path: Path
+) -> None:
+    stop = asyncio.Event()
+
+    async def busy(proxy: Process) -> None:
+        async with proxy.client() as client:
+            while not stop.is_set():
+                if (await client.users("u1")).field("connection") == "close":
+                    return
+            await client.ended()
+
+    async with serving(services.url, tmp_path) as proxy:
+        await proxy.users("u1")
+        clients = [asyncio.create_task(busy(proxy)) for _ in range(20)]
+        await asyncio.sleep(0.1)  # load, not a wait
+        code = asyncio.create_task(proxy.terminate())
+        stop.set()
+        async with asyncio.timeout(5):  # drain_timeout is 20 s
+            assert await code == 0
+        await asyncio.gather(*clients, return_exceptions=True)

@@ -57,6 +57,10 @@ class ScriptedUpstream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Refuse connections from here on, and cut those that there are. Idempotent."""
         assert self._server is not None
         self._server.close()
         for writer in self._writers:
@@ -227,6 +231,13 @@ class Proxy(Reachable):
         """Wait until everything answered so far is in the database."""
         assert self.app._store is not None
         await self.app._store.flush()
+
+    async def quiet(self) -> None:
+        """Wait until every client's connection is gone, and what its requests did with it."""
+        async with asyncio.timeout(PATIENCE):
+            for server in self.app._transparent:
+                while server.connections:
+                    await asyncio.sleep(0)
 
     def metric(self, name: str, **labels: str) -> float:
         return metric(self.app.metrics, name, **labels)

@@ -140,4 +140,12 @@ async def test_what_goes_wrong_is_counted_once_and_by_what_it_was(
         async with asyncio.timeout(PATIENCE):
             while not proxy.metric("requests_total"):
                 await asyncio.sleep(0)
+        await proxy.quiet()
         assert proxy.metric("requests_total", code=code) == proxy.metric("requests_total") == 1
+
+
+async def test_an_accept_field_that_makes_no_sense_gets_text(tmp_path: Path) -> None:
+    async with running("http://127.0.0.1:1", tmp_path) as proxy:
+        async with proxy.client("ops") as client:
+            response = await client.get("/metrics", "Accept: application/openmetrics-text; version=abc")
+            assert (response.status, response.field("content-type")[:10]) == (200, "text/plain")

@@ -456,3 +456,76 @@ async def test_other_versions_are_refused(line: bytes, tmp_path: Path) -> None:
         async with proxy.client() as client:
             assert (await client.request(line + b"\r\nHost: a\r\n\r\n")).status == 400
         assert not upstream.seen
+
+
+async def test_a_connection_with_half_a_request_is_not_used_again(tmp_path: Path) -> None:
+    async def script(seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        status = b"413 Too Much" if seen.line.startswith(b"POST") else b"200 OK"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+    async with (
+        ScriptedUpstream(script, read_body=False) as upstream,
+        running(upstream.url, tmp_path) as proxy,
+    ):
+        async with proxy.client() as client:
+            response = await client.request(
+                b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\npart"
+            )
+            assert response.status == 413
+        assert (await proxy.get("/victim")).status == 200
+        assert upstream.connections == 2
+        assert upstream.seen[-1].line == b"GET /victim HTTP/1.1"
+
+
+async def test_a_101_that_nobody_asked_for_is_502(tmp_path: Path) -> None:
+    async def script(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+
+    async with ScriptedUpstream(script) as upstream, running(upstream.url, tmp_path) as proxy:
+        assert (await proxy.get("/x")).status == 502
+
+
+async def test_a_coded_answer_is_not_stripped_of_its_coding(tmp_path: Path) -> None:
+    """RFC 9112 section 6.1."""
+
+    async def script(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+
+    async with ScriptedUpstream(script) as upstream, running(upstream.url, tmp_path) as proxy:
+        assert (await proxy.get("/x")).status == 502
+
+
+async def test_a_framing_error_is_not_written_into_an_answer(tmp_path: Path) -> None:
+    async def script(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nAAAAAAAAAA")
+        await writer.drain()
+        await reader.read()
+
+    async with (
+        ScriptedUpstream(script, read_body=False) as upstream,
+        running(upstream.url, tmp_path) as proxy,
+    ):
+        async with proxy.client() as client:
+            await client.send(
+                b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+            )
+            await client.reader.readuntil(b"AAAAAAAAAA")
+            await client.send(b"zz\r\n")
+            assert b"400" not in await client.ended()
+
+
+async def test_an_upstream_that_stops_reading_an_upload_is_504(tmp_path: Path) -> None:
+    async def script(_seen: Seen, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await done.wait()
+
+    done = asyncio.Event()
+    limits = {"idle_timeout": "100ms"}
+    async with ScriptedUpstream(script, read_body=False) as upstream:
+        async with running(upstream.url, tmp_path, limits=limits) as proxy:
+            async with proxy.client() as client:
+                length = 64 * 2**20
+                client.writer.write(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+                client.writer.write(bytes(length))
+                assert (await client.receive()).status == 504
+            assert proxy.metric("upstream_errors_total", reason="timeout") == 1
+            done.set()

@@ -265,3 +265,52 @@ async def test_key_headers_set_a_request_apart(tmp_path: Path) -> None:
         for _ in range(2):
             await proxy.get("/users/1", "X-Tenant: a")
         assert len(upstream.seen) == 2
+
+
+@pytest.mark.parametrize("field", [b"Set-Cookie: a=1", b"Vary: Accept-Language", b"Cache-Control: no-store"])
+async def test_an_answer_that_may_not_be_shared_is_the_callers_own(field: bytes, tmp_path: Path) -> None:
+    origin = Origin()
+    origin.fields = field + b"\r\n"
+    async with origin.upstream as upstream, running(upstream.url, tmp_path, resources=RESOURCES) as proxy:
+        for _ in range(2):
+            response = await proxy.get("/users/1", "Accept-Language: de")
+            assert response.body == ITEM
+            assert response.field(field.split(b":")[0].decode()) == field.split(b": ")[1].decode()
+            assert response.field("cache-status") == "handshake-proxy; fwd=bypass; detail=uncacheable"
+            assert dict(upstream.seen[-1].fields)[b"Accept-Language"] == b"de"
+        assert len(upstream.seen) == 3  # one fill found it out
+
+
+async def test_a_method_whose_outcome_is_unknown_invalidates(tmp_path: Path) -> None:
+    arrived = asyncio.Event()
+
+    async def script(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if seen.line.startswith(b"PUT"):
+            arrived.set()
+            await reader.read()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ITEM) + ITEM)
+
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running(upstream.url, tmp_path, resources=RESOURCES) as proxy,
+    ):
+        await proxy.get("/users/1")
+        async with proxy.client() as client:
+            await client.send(b"PUT /users/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            await arrived.wait()
+        async with asyncio.timeout(5):
+            while not proxy.metric("invalidations_total"):
+                await asyncio.sleep(0)
+        assert (await proxy.get("/users/1")).field("cache-status") == "handshake-proxy; fwd=uri-miss; stored"
+
+
+async def test_a_method_that_was_never_sent_invalidates_nothing(tmp_path: Path) -> None:
+    origin = Origin()
+    async with origin.upstream as upstream:
+        async with running(upstream.url, tmp_path, resources=RESOURCES) as proxy:
+            await proxy.get("/users/1")
+            await upstream.stop()
+            async with proxy.client() as client:
+                assert (await client.request(b"PUT /users/1 HTTP/1.1\r\nHost: a\r\n\r\n")).status == 502
+            assert "hit" in (await proxy.get("/users/1")).field("cache-status")

@@ -32,7 +32,7 @@ def lifetime(
     if origin == "ignore":
         return from_ttl
     fields = tuple(fields)
-    if values(fields, b"set-cookie") or set(tokens(fields, b"vary")) - _HARMLESS_VARY:
+    if is_for_one_caller(fields):
         return None
     directives = parse(fields)
     if any(name in directives for name in _FORBIDDING):
@@ -42,3 +42,9 @@ def lifetime(
             seconds = delta_seconds(directives[name])
             return float(seconds) if seconds else None
     return from_ttl
+
+
+def is_for_one_caller(fields: Iterable[RawField]) -> bool:
+    """Whether an answer sets a cookie, or varies with a field that a fill does not carry (sections 4.1 and 7.3)."""
+    fields = tuple(fields)
+    return bool(values(fields, b"set-cookie") or set(tokens(fields, b"vary")) - _HARMLESS_VARY)
