@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 
@@ -203,13 +204,18 @@ class SqliteStore:
         return total
 
     async def _evict_for_space(self) -> int:
+        used = await self._reader.run(_used)
+        held = sum((await self._reader.run(self._stats)).entities.values())
+        wanted = ceil(held * (1 - _ROOMY * self._max_bytes / used))
         total = 0
-        # Without the log, which eviction itself fills until the checkpoint at its end.
-        while await self._reader.run(_used) > _ROOMY * self._max_bytes:
+        while total < wanted:
             evicted = await self._writer.submit(self._evict_oldest, rows=_PRUNE_ROWS)
             if not evicted:
                 break
             total += evicted
+        # Rows that were not neighbours leave holes in pages that stay in use: only a rewrite gives those back.
+        if total and await self._reader.run(_used) > _ROOMY * self._max_bytes:
+            await self._writer.submit(_rewrite, is_alone=True)
         return total
 
     def _evict_oldest(self, connection: sqlite3.Connection) -> int:
@@ -325,6 +331,11 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+def _rewrite(connection: sqlite3.Connection) -> None:
+    """Write the whole database anew. Readers go on; writers wait, about a second for the default bound."""
+    connection.execute("VACUUM")
 
 
 def _vacuum(connection: sqlite3.Connection) -> bool:
