@@ -5,6 +5,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiosqlite
 import pytest
@@ -179,13 +180,20 @@ async def test_below_a_file_it_is_done_without(path: Path) -> None:
     assert await opened(path / "x.db") == (None, "open: Not a directory")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_read_only_directory_is_done_without(path: Path) -> None:
-    path.parent.chmod(0o500)
-    try:
-        assert await opened(path) == (None, "open: Permission denied")
-    finally:
-        path.parent.chmod(0o700)
+async def test_a_read_only_directory_is_done_without() -> None:
+    """Root may write anywhere, so that it becomes nobody for this."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o555)
+        is_root = os.geteuid() == 0
+        try:
+            if is_root:
+                os.seteuid(65534)
+            assert await opened(directory / "x.db") == (None, "open: Permission denied")
+        finally:
+            if is_root:
+                os.seteuid(0)
+            directory.chmod(0o700)
 
 
 async def test_a_locked_file_is_not_set_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
