@@ -116,16 +116,19 @@ class ResourceConfig(Section):
         "a later version such a resource is passed through, not cached).",
     )
     columns: dict[ColumnName, Pointer] = key(
-        {}, "Columns that are taken out of the item, each a JSON pointer into it, such as `name: /name`."
+        {},
+        "Columns that are taken out of the item, each a JSON pointer into it, such as `name: /name`. A column that "
+        "is added is filled as entities are fetched again.",
     )
     source_version: Pointer | None = key(
         None, "Where an item has the upstream's own version or time of change, if it has one.", later=True
     )
     sharing: Literal["anonymous", "service", "per_credential"] = key(
         "anonymous",
-        "`anonymous`: requests that carry a credential bypass the cache, unless the response may be shared (RFC 9111 "
-        "section 3.5). `service`: the answer is the same for every caller of this listener. `per_credential` (arrives "
-        "in a later version): a credential sees a cached entity once the upstream has answered that credential for it.",
+        "`anonymous`: requests that carry a credential bypass the cache (from a later version on, unless the response "
+        "may be shared by RFC 9111 section 3.5). `service`: the answer is the same for every caller of this listener. "
+        "`per_credential` (arrives in a later version): a credential sees a cached entity once the upstream has "
+        "answered that credential for it.",
         later_for=("per_credential",),
     )
     credential_headers: tuple[FieldName, ...] = key(

@@ -56,7 +56,7 @@ class StoreConfig(Section):
         secret=True,
     )
     max_bytes: PositiveSize = key(
-        parse_size("256MiB"), "Bound of its files; what was synced longest ago is evicted first."
+        parse_size("256MiB"), "Bound of the database; what was synced longest ago makes room for the newest."
     )
     retention: PositiveDuration = key(
         parse_duration("180d"), "What was not synced for so long loses its representation."

@@ -31,6 +31,11 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DOTS: Final = frozenset({".", ".."})
 
 
+_PCHAR: Final = "!$&'()*+,;=:@~"
+"""What may stand in a path segment besides letters, digits, `-`, `.` and `_` (RFC 3986 section 3.3). An upstream that
+compares paths as they are spelled knows these by their plain spelling."""
+
+
 class _Kind(Enum):
     LITERAL = "literal"
     SEGMENT = "segment"
@@ -96,7 +101,7 @@ class PathTemplate(TextValue):
         """
         if self._kind is _Kind.LITERAL:
             return self.text
-        value = quote(id, safe="~", errors="surrogatepass") if self._kind is _Kind.SEGMENT else id
+        value = quote(id, safe=_PCHAR, errors="surrogatepass") if self._kind is _Kind.SEGMENT else id
         path = f"{self._prefix.decode()}{value}{self._suffix.decode()}"
         if self.match(path.encode(errors="replace")) != id:
             raise ValueError("no path of this template has that id")

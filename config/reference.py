@@ -37,7 +37,7 @@ Three layers, each over the one before:
    `HANDSHAKE_UPSTREAMS__MAIN__URL=https://main.example.org`. It may add to a map or make a new entry, such as
    `HANDSHAKE_RESOURCES__USER__SINGLE__PATH=/users/{id}`. Values are YAML scalars (`null`, `true`, `12`; nothing at
    all is null), `[…]` or `{…}`; any other text is meant as it stands. A value replaces the one that was there, a map
-   included. Names with a hyphen can't be reached.
+   included. An upstream whose name has a hyphen can't be reached.
 
 So the smallest configuration is no file and one variable, `HANDSHAKE_UPSTREAMS__MAIN__URL`.
 

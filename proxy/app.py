@@ -299,8 +299,8 @@ class App:
 
     async def _prune(self) -> None:
         while self._database is not None:
-            await asyncio.sleep(_PRUNE_EVERY)
             try:
                 await self._database.prune(older_than=self._clock() - self.config.store.retention)
             except StoreError as error:
                 self._store_failed("prune", str(error))
+            await asyncio.sleep(_PRUNE_EVERY)

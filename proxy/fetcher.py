@@ -125,7 +125,7 @@ class Fetcher:
 
     def passes_on(self, entity: str, *, by_bulk: bool) -> bool:
         """Whether an answer about this was lately found to be one that can't be held or put together."""
-        return self._clock() < self._pass_on_until if by_bulk else entity in self._uncacheable
+        return entity in self._uncacheable or (by_bulk and self._clock() < self._pass_on_until)
 
     def timed_out(self) -> Failure:
         """The time was over before a call could be made."""
@@ -158,11 +158,16 @@ class Fetcher:
             return self._bulk_results(wish, fetched)
         except bulk.NotUnderstood:
             return dict.fromkeys(wish.ids, self._failure("invalid_answer"))
+        except bulk.TooDeep:
+            self._uncacheable.update(dict.fromkeys(wish.ids))
+            return dict.fromkeys(wish.ids, PassOn())
         except bulk.NotAssemblable:
             if not self._warned:
                 self._warned = True
                 self._warn("bulk_answer_not_assemblable")
-            return dict.fromkeys(wish.ids, self._pass_on())
+            # The envelope is at fault, not the ids: let requests through as they are for a while.
+            self._pass_on_until = self._clock() + _PASS_ON_SECONDS
+            return dict.fromkeys(wish.ids, PassOn())
 
     def _bulk_results(self, wish: Wish, fetched: Fetched) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
@@ -171,7 +176,8 @@ class Fetcher:
         if bulk.is_implausible_absence(held=len(held), missing=len(held - found.keys())):
             return dict.fromkeys(wish.ids, self._failure("implausible_absence"))
         if self.config.freshness.origin == "honour" and is_for_one_caller(fetched.head.fields):
-            return dict.fromkeys(wish.ids, self._pass_on())
+            self._uncacheable.update(dict.fromkeys(wish.ids))
+            return dict.fromkeys(wish.ids, PassOn())
         fresh = self._lifetime(fetched)
         results: dict[str, Result] = {}
         for entity in wish.ids:
@@ -183,11 +189,6 @@ class Fetcher:
             else:
                 results[entity] = self._keep(wish, item, fresh)
         return results
-
-    def _pass_on(self) -> PassOn:
-        """Bulk answers of this resource are beyond us: let requests through as they are for a while."""
-        self._pass_on_until = self._clock() + _PASS_ON_SECONDS
-        return PassOn()
 
     async def by_single(self, wish: Wish, within: float) -> dict[str, Result]:
         """One GET of one entity, `within` so many seconds. Raises UpstreamError."""
@@ -219,6 +220,9 @@ class Fetcher:
             item = self.answer.item(fetched.body)
         except bulk.NotUnderstood:
             return self._failure("invalid_answer")
+        except bulk.TooDeep:
+            self._uncacheable[entity] = None
+            return PassOn()
         if item.id != entity:
             return self._failure("invalid_answer")
         return self._keep(wish, item, fresh, _stored_fields(fetched))

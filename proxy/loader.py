@@ -58,8 +58,8 @@ class Loader:
             flight = self._flights.get(entity)
             if flight is not None:
                 waited[entity] = flight
-            elif self._fetcher.passes_on(entity, by_bulk=by_bulk):
-                results[entity] = PassOn()
+            elif entity not in held and self._fetcher.passes_on(entity, by_bulk=by_bulk):
+                results[entity] = PassOn()  # of what we hold the copy may be needed: it has to be tried
             else:
                 wanted.append(entity)
         if waited:

@@ -152,14 +152,20 @@ class Request:
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives; answers `Expect: 100-continue` first.
 
-        Raises ClientDisconnected, or BadBodyError.
+        Raises ClientDisconnected, also when nothing arrives for `idle_timeout`, or BadBodyError.
         """
         if self._continue_due:
             self._continue_due = False
             self._connection.write(_CONTINUE)
         while True:
             try:
-                chunk = await self.payload.readany()
+                # What has all arrived needs no clock, and most bodies have.
+                limit = None if self.payload.is_eof() else self._connection.idle_timeout
+                async with asyncio.timeout(limit):
+                    chunk = await self.payload.readany()
+            except TimeoutError:
+                self.abort()
+                raise ClientDisconnected from None
             except (web.RequestPayloadError, ConnectionError) as error:
                 raise (ClientDisconnected if self.disconnected else BadBodyError) from error
             if not chunk:

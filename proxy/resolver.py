@@ -57,6 +57,8 @@ class Resolution:
     """The upstream failed for this reason, and there is no copy to fall back on."""
     pass_on: bool = False
     """The upstream's answer is beyond this cache: the request has to go through as it is."""
+    forward: str = "uri-miss"
+    """Why the upstream was asked for what can't be answered, in the words of RFC 9211 section 2.2."""
     counts: Counter[EntityResult] = field(default_factory=Counter)
 
     @property
@@ -175,6 +177,7 @@ def _combine(decisions: dict[str, Decision], results: dict[str, Result]) -> Reso
     passed: Fetched | None = None
     failure: str | None = None
     pass_on = False
+    forward: str | None = None
     for entity, decision in decisions.items():
         outcome = _outcome(decision, results.get(entity))
         if isinstance(outcome, Found | NotFound):
@@ -182,6 +185,8 @@ def _combine(decisions: dict[str, Decision], results: dict[str, Result]) -> Reso
             counts[outcome.source] += 1
             continue
         counts["error"] += 1
+        if forward is None and isinstance(decision, Miss | Revalidate):
+            forward = _FORWARD[decision.reason]
         match outcome:
             case Refused(response):
                 passed = response
@@ -191,7 +196,7 @@ def _combine(decisions: dict[str, Decision], results: dict[str, Result]) -> Reso
                 passed = passed or response
             case PassOn():
                 pass_on = True
-    return Resolution(outcomes, passed=passed, failure=failure, pass_on=pass_on, counts=counts)
+    return Resolution(outcomes, passed, failure, pass_on, forward or "uri-miss", counts)
 
 
 def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | Failure | PassOn:

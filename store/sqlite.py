@@ -21,8 +21,14 @@ OnOperation = Callable[[str, float, bool], None]
 _BUSY_TIMEOUT_MS = 2_000
 """How long a person's shell may hold the write lock before we give up: well below a client's own 5 s."""
 
-_LOG_BYTES = 8 * 1024 * 1024
-"""What stays of the write-ahead log after a checkpoint; SQLite starts one every 1,000 pages, 4 MB."""
+_LOG_PAGES = 1_000
+"""Pages after which SQLite empties its write-ahead log: its own default, 4 MB. Less where the bound is small."""
+
+_LOG_SHARE = 4
+"""The log is at most this part of the bound, while nobody reads for long."""
+
+_ROOM_ATTEMPTS = 3
+"""How often a write at the bound may make room: other writes can fill what it has made."""
 
 _PRUNE_ROWS = 200
 """Rows evicted in one transaction: a few milliseconds, so that writes pass in between."""
@@ -59,6 +65,7 @@ class SqliteStore:
         self._max_bytes = max_bytes
         self._derive_id = derive_id
         self._on_operation = on_operation
+        self._making_room = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -106,8 +113,16 @@ class SqliteStore:
                 raise ValueError("only representations are stored, and only where there is a table")
         if not writes:
             return {}
+        put = partial(self._put, writes)
         async with self._operation("put"):
-            return await self._writer.submit(partial(self._put, writes), rows=len(writes))
+            for _ in range(_ROOM_ATTEMPTS):
+                try:
+                    return await self._writer.submit(put, rows=len(writes))
+                except sqlite3.OperationalError as error:
+                    if error_name(error) != "SQLITE_FULL":
+                        raise
+                await self._make_room()
+            return await self._writer.submit(put, rows=len(writes))
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use; keep rows, ids and local attributes. Raises StoreError."""
@@ -202,6 +217,12 @@ class SqliteStore:
                 evicted = await self._writer.submit(evict, rows=_PRUNE_ROWS)
                 total += evicted
         return total
+
+    async def _make_room(self) -> None:
+        """At its bound the database lets the oldest go for the newest. One caller does it for all that wait."""
+        async with self._making_room:
+            if await self._reader.run(_used) > _ROOMY * self._max_bytes:
+                await self._evict_for_space()
 
     async def _evict_for_space(self) -> int:
         used = await self._reader.run(_used)
@@ -302,10 +323,13 @@ def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_
     # What an answer has shown must survive power loss.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     prepare(connection, tables)
-    # A hard bound behind the pruning. SQLite does not set it below what is there already.
-    connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // _pragma(connection, 'page_size'))}")
+    pages = max(1, max_bytes // _pragma(connection, "page_size"))
+    log_pages = min(_LOG_PAGES, max(1, pages // _LOG_SHARE))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
+    connection.execute(f"PRAGMA journal_size_limit = {log_pages * _pragma(connection, 'page_size')}")
+    # The hard bound: a write that meets it makes room. SQLite does not set it below what is there already.
+    connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def _set_up_reader(connection: sqlite3.Connection) -> None:

@@ -40,6 +40,10 @@ class NotAssemblable(Exception):
     """The answer is of a wider shape than the declared one: it can be passed on, but not put together again."""
 
 
+class TooDeep(NotAssemblable):
+    """The answer is nested more deeply than our parsers go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One entity in an answer."""
@@ -108,6 +112,8 @@ class AnswerShape:
         try:
             envelope = self._envelope(body)
             raws = self._elements(envelope[self._items])
+        except RecursionError:
+            raise TooDeep from None
         except (*_DECODE_ERRORS, KeyError) as error:
             # Not chained: a decoder's message may quote the body.
             raise NotUnderstood(type(error).__name__) from None
@@ -146,15 +152,17 @@ class AnswerShape:
             return json_split.elements(array)
 
     def item(self, raw: bytes) -> Item:
-        """One item, with its id. Raises NotUnderstood."""
+        """One item, with its id. Raises NotUnderstood, TooDeep."""
         document: object
         try:
             document = _item_decoder.decode(raw)
         except _DECODE_ERRORS as error:
             try:  # the library's parser takes numbers beyond a double and lone surrogates
                 document = json_split.decode(raw)
-            except (ValueError, RecursionError):
+            except ValueError:
                 raise NotUnderstood(type(error).__name__) from None
+            except RecursionError:
+                raise TooDeep from None
         if not isinstance(document, dict):
             raise NotUnderstood("item")
         value = self._id.resolve(document)

@@ -7,6 +7,7 @@ could hide a repeated member, lone surrogates, numbers beyond a double (RFC 8259
 import json
 import re
 
+_MAX_DIGITS = 1_000
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -14,7 +15,12 @@ def _refuse(_constant: str) -> object:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse)
+def _number(text: str) -> int | str:
+    # Python limits how long a number may be before it is turned into an integer; nobody computes with these.
+    return int(text) if len(text) <= _MAX_DIGITS else text
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
 
 
 def decode(body: bytes) -> object:

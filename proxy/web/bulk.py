@@ -1,16 +1,17 @@
 """The bulk face: split a body into ids, resolve them, put the answer together in order."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from proxy.core import cache_status
 from proxy.core.http import directives
-from proxy.messages import ClientDisconnected, Reply, Request
+from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound, Resolution
 from proxy.web.passthrough import Passage
 from proxy.web.resource import JSON, UNAVAILABLE, Resource, age, date
-from proxy.web.served import Served
+from proxy.web.served import Served, passed
+from store.entry import Key
 
 
 class BulkHandler:
@@ -31,7 +32,7 @@ class BulkHandler:
         reason = self._refused_by_head(request)
         if reason is not None:
             return await self._pass_on(request, reason)
-        body, whole = await self._read(request)
+        body, whole = await request.read_at_most(self._resource.limits.bulk_body)
         ids = self._request.parse(body) if whole else None
         if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
             return await self._pass_on(request, "bypass_shape", body, whole=whole)
@@ -40,18 +41,14 @@ class BulkHandler:
             unique, directives.of_request(request.fields), fields=self._resource.sharing.fill_fields(request)
         )
         if resolution.pass_on:
-            return await self._pass_on(request, None, body, whole=True)
-        if not resolution.complete:
-            return self._failed(resolution)
-        return self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
-
-    async def _read(self, request: Request) -> tuple[bytes, bool]:
-        try:
-            async with asyncio.timeout(self._resource.limits.idle_timeout):
-                return await request.read_at_most(self._resource.limits.bulk_body)
-        except TimeoutError:
-            request.abort()
-            raise ClientDisconnected from None
+            served = await self._pass_on(request, None, body, whole=True)
+        elif not resolution.complete:
+            served = self._failed(resolution)
+        else:
+            served = self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
+        if len(unique) > 1:
+            return served
+        return replace(served, ref=self._resource.refs.of(Key(self._resource.name, unique[0])))
 
     def _refused_by_head(self, request: Request) -> str | None:
         """Why a request can't be answered from the cache, as far as its head says."""
@@ -61,7 +58,8 @@ class BulkHandler:
             return "bypass_credential"
         media_type = request.header("content-type").partition(";")[0].strip().lower()
         length = request.content_length
-        plain = media_type == "application/json" and not request.header("content-encoding")
+        is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
+        plain = is_json and not request.header("content-encoding")
         if not plain or (length is not None and length > self._resource.limits.bulk_body):
             return "bypass_shape"
         if directives.of_request(request.fields).no_store:
@@ -76,12 +74,12 @@ class BulkHandler:
             self._resource.metrics.missed(self._resource.name, reason)
         detail = (reason or "uncacheable").removeprefix("bypass_").replace("_", "-")
         passage = Passage(self.route, read=read, read_all=whole, note=cache_status.bypass(detail))
-        return Served(await self._resource.passthrough.send(request, passage), self.route, "bypass")
+        return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass")
 
     def _failed(self, resolution: Resolution) -> Served:
         """Some id has no answer: a partial list would read as "not found", so the whole request fails."""
         if resolution.passed is not None:
-            return Served(self._resource.relay(resolution.passed), self.route, "error")
+            return Served(self._resource.relay(resolution.passed, resolution.forward), self.route, "error")
         return Served(Reply.of_problem(UNAVAILABLE), self.route, "error")
 
     def _assembled(self, ids: Sequence[str], resolution: Resolution) -> Served:

@@ -6,7 +6,7 @@ the end of the request; the body after that may take as long as it moves.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp.http import StreamWriter
@@ -128,7 +128,7 @@ class PassThrough:
             if passage.read:
                 await self._send_some(exchange, passage.read, request)
             if not passage.read_all:
-                async for chunk in self._read(request):
+                async for chunk in request.body():
                     await self._send_some(exchange, chunk, request)
             await exchange.end_request(chunked=request.chunked)
         except StalledError:
@@ -139,19 +139,6 @@ class PassThrough:
         except (ClientDisconnected, BadBodyError):
             exchange.abort()  # half a body must never look like a whole one
             raise
-
-    async def _read(self, request: Request) -> AsyncIterator[bytes]:
-        body = request.body()
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.idle_timeout):
-                    chunk = await anext(body, b"")
-            except TimeoutError:
-                request.abort()
-                raise ClientDisconnected from None
-            if not chunk:
-                return
-            yield chunk
 
     async def _send_some(self, exchange: Exchange, chunk: bytes, request: Request) -> None:
         try:

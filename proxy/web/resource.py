@@ -44,15 +44,15 @@ class Resource:
     refs: Refs
     clock: Callable[[], float]
 
-    def relay(self, fetched: Fetched) -> Reply:
-        """The upstream's own answer to a fill, passed on."""
+    def relay(self, fetched: Fetched, forward: str) -> Reply:
+        """The upstream's own answer to a fill, passed on; `forward` is why there was one (RFC 9211 section 2.2)."""
         via = b"%d.%d %b" % (*fetched.head.version, self.upstream.via)
         fields = [
             field
             for field in raw.response_fields(fetched.head.fields, via=via)
             if field[0].lower() not in _NOT_RELAYED
         ]
-        status = cache_status.forwarded("uri-miss", stored=False, fwd_status=fetched.head.status)
+        status = cache_status.forwarded(forward, stored=False, fwd_status=fetched.head.status)
         fields.append((cache_status.NAME, status))
         return Reply(fetched.head.status, fields, fetched.body, reason=fetched.head.reason)
 

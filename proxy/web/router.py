@@ -1,17 +1,17 @@
 """The transparent listener of one upstream: which resource claims a request, and what is counted and logged of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from config.path_template import PathTemplate
-from proxy.core.http.fields import RawField, tokens, via_names
+from proxy.core.http.fields import tokens, via_names
 from proxy.core.problem import BAD_REQUEST, LOOP, METHOD_NOT_ALLOWED, UNKNOWN_CODING, Problem
 from proxy.log import logger, trace_id
 from proxy.messages import Answer, AnswerCutError, BadBodyError, ClientDisconnected, Reply, Request
 from proxy.metrics import Cache, Metrics
 from proxy.web.bulk import BulkHandler
 from proxy.web.passthrough import Passage, PassThrough
-from proxy.web.served import Served
+from proxy.web.served import Served, passed
 from proxy.web.single import SingleHandler
 
 _PASSTHROUGH = "passthrough"
@@ -44,11 +44,11 @@ class Router:
     async def __call__(self, request: Request) -> Answer:
         """Answer one request."""
         start = time.perf_counter()
-        route: str = _PASSTHROUGH
+        route, work = self._dispatch(request)
         cache: Cache = "error"
         code, ref = _INTERNAL_ERROR, None
         try:
-            served = await self._dispatch(request)
+            served = await self._framed(request, work)
             route, cache, code, ref = served.route, served.cache, served.answer.status, served.ref
         except AnswerCutError:
             code = _BAD_GATEWAY
@@ -60,37 +60,38 @@ class Router:
             self._observe(request, route, cache, code, ref, time.perf_counter() - start)
         return served.answer
 
-    async def _dispatch(self, request: Request) -> Served:
-        if request.method == "CONNECT":
-            return _refused(
-                METHOD_NOT_ALLOWED, (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
-            )
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return _refused(refusal)
+    async def _framed(self, request: Request, work: Coroutine[None, None, Served]) -> Served:
         try:
-            return await self._claimed(request)
+            return await work
         except BadBodyError:
             if request.writer.output_size:  # an answer has begun: another one can't be put into it
                 request.abort()
                 raise ClientDisconnected from None
             return _refused(BAD_REQUEST)
 
-    async def _claimed(self, request: Request) -> Served:
+    def _dispatch(self, request: Request) -> tuple[str, Coroutine[None, None, Served]]:
+        """Who answers a request: the route, and the answer to come."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return _PASSTHROUGH, _refuse(refusal)
         path = claimed_path(request.target)
         if path is not None:
             bulk = self._bulks.get((request.method, path))
             if bulk is not None:
-                return await bulk(request)
+                return bulk.route, bulk(request)
             for template, single in self._singles:
                 entity = template.match(path)
                 if entity is not None:
-                    return await single(request, entity)
-        answer = await self._passthrough.send(request, Passage(_PASSTHROUGH))
-        return Served(answer, _PASSTHROUGH, "none")
+                    return single.route, single(request, entity)
+        return _PASSTHROUGH, self._pass(request)
+
+    async def _pass(self, request: Request) -> Served:
+        return passed(await self._passthrough.send(request, Passage(_PASSTHROUGH)), _PASSTHROUGH, "none")
 
     def _refusal(self, request: Request) -> Problem | None:
         """Why a request is not for anybody."""
+        if request.method == "CONNECT":
+            return METHOD_NOT_ALLOWED
         if request.version not in _VERSIONS:
             return BAD_REQUEST
         if request.chunked and tokens(request.fields, b"transfer-encoding") != [b"chunked"]:
@@ -117,10 +118,15 @@ class Router:
             )
 
 
-def _refused(failure: Problem, *fields: RawField) -> Served:
+def _refused(failure: Problem) -> Served:
     reply = Reply.of_problem(failure, close=True)
-    reply.fields += fields
+    if failure is METHOD_NOT_ALLOWED:
+        reply.fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"))
     return Served(reply, _PASSTHROUGH, "error")
+
+
+async def _refuse(failure: Problem) -> Served:
+    return _refused(failure)
 
 
 def claimed_path(target: bytes) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proxy.messages import Answer
+from proxy.messages import Answer, Reply
 from proxy.metrics import Cache
 
 
@@ -15,3 +15,8 @@ class Served:
     cache: Cache
     ref: str | None = None
     """The entity's ref for the log, if the answer is about one."""
+
+
+def passed(answer: Answer, route: str, cache: Cache, ref: str | None = None) -> Served:
+    """What the pass-through gave back: a reply of our own there is a failure that the proxy made itself."""
+    return Served(answer, route, "error" if isinstance(answer, Reply) else cache, ref)

@@ -6,10 +6,9 @@ from proxy.core.http.fields import RawField
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound, Resolution
-from proxy.upstream import Fetched
 from proxy.web.passthrough import Passage
 from proxy.web.resource import BAD_GATEWAY, GATEWAY_TIMEOUT, JSON, Resource, age, date
-from proxy.web.served import Served
+from proxy.web.served import Served, passed
 from store.entry import Entry, Key
 
 # RFC 9110 section 9.2.1, and the safe methods of the IANA registry that llhttp knows.
@@ -71,12 +70,11 @@ class SingleHandler:
             note=cache_status.bypass(detail),
             on_outcome=None if request.method in _SAFE else invalidate,
         )
-        return Served(await self._resource.passthrough.send(request, passage), self.route, "bypass", ref)
+        return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass", ref)
 
     def _failed(self, resolution: Resolution) -> Reply:
-        passed: Fetched | None = resolution.passed
-        if passed is not None:
-            return self._resource.relay(passed)
+        if resolution.passed is not None:
+            return self._resource.relay(resolution.passed, resolution.forward)
         timed_out = resolution.failure in {"timeout", "connect_timeout"}
         return Reply.of_problem(GATEWAY_TIMEOUT if timed_out else BAD_GATEWAY)
 

@@ -690,3 +690,68 @@ async def test_a_newer_answer_that_may_not_be_stored_drops_the_older_one(tmp_pat
         async with proxy.client() as client:
             assert (await client.post(BULK, b'{"userIds":["1"]}', "Cache-Control: no-cache")).body == new
         assert (await proxy.users("1")).body == new
+
+
+async def test_a_copy_is_served_although_its_resource_is_marked(tmp_path: Path) -> None:
+    """What can't be held now must not take from us what we have for the time when the upstream fails."""
+    personal = envelope(b'{"id":"3"}')
+    answers = [
+        envelope(ODD["1"], ODD["2"]),
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nContent-Length: %d\r\n\r\n%b" % (len(personal), personal),
+        b'{"users":[{"id":"4"}],"count":1,"more":1}',
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+    ]
+    user: dict[str, Any] = {
+        "id": "/id",
+        "bulk": {"path": BULK, "ids": "/userIds", "items": "/users", "count": "/count"},
+        "freshness": {"ttl": "10s", "stale_while_revalidate": 0},
+    }
+    async with await serve_scripted(answers, tmp_path, resources={"user": user}) as (upstream, proxy):
+        await proxy.users("1", "2")
+        proxy.clock.tick(11)
+        upstream.seen.append(
+            upstream.seen[0]
+        )  # its second answer is for the fill, the same again for the pass-on
+        await proxy.users("4")
+        stale = await proxy.users("1", "2")
+        assert (stale.status, stale.body) == (200, envelope(ODD["1"], ODD["2"]))
+        assert stale.field("cache-status").startswith("handshake-proxy; hit; ttl=-")
+
+
+async def test_ids_of_a_personal_answer_are_marked_and_no_others(tmp_path: Path) -> None:
+    async def script(seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (entity,) = json.loads(seen.body)["userIds"]
+        body = envelope(b'{"id":"%b"}' % entity.encode())
+        cookie = b"Set-Cookie: a=1\r\n" if entity == "odd" else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (cookie, len(body), body))
+
+    async with ScriptedUpstream(script) as upstream, running(upstream.url, tmp_path) as proxy:
+        for _ in range(2):
+            assert (await proxy.users("odd")).field("set-cookie") == "a=1"
+        assert len(upstream.seen) == 3
+        assert (await proxy.users("even")).field("cache-status") == "handshake-proxy; fwd=uri-miss; stored"
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json", ""]
+)
+async def test_json_by_any_of_its_names(media_type: str, tmp_path: Path) -> None:
+    async with services() as upstream, running(upstream.url, tmp_path) as proxy:
+        field = f"Content-Type: {media_type}\r\n" if media_type else ""
+        body = b'{"userIds":["1"]}'
+        head = f"POST {BULK} HTTP/1.1\r\nHost: a\r\n{field}Content-Length: {len(body)}\r\n\r\n".encode()
+        for _ in range(2):
+            async with proxy.client() as client:
+                response = await client.request(head + body)
+        assert "hit" in response.field("cache-status")
+
+
+async def test_a_bulk_body_that_stops_coming_is_cut_and_counted(tmp_path: Path) -> None:
+    async with (
+        services() as upstream,
+        running(upstream.url, tmp_path, limits={"idle_timeout": "100ms"}) as proxy,
+    ):
+        async with proxy.client() as client:
+            await client.send(HEAD + b'Content-Length: 17\r\n\r\n{"userIds"')
+            assert await client.ended() == b""
+        assert proxy.metric("requests_total", route="user.bulk", code="499", cache="none") == 1

@@ -39,8 +39,9 @@ def lifetime(
         return None
     for name in (b"s-maxage", b"max-age"):  # section 4.2.1: the first that is there
         if name in directives:
-            seconds = delta_seconds(directives[name])
-            return float(seconds) if seconds else None
+            return float(
+                delta_seconds(directives[name])
+            )  # 0 is stale at once, and of use when the upstream fails
     return from_ttl
 
 

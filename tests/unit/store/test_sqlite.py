@@ -187,28 +187,33 @@ async def test_pruning_many_rows_gives_the_space_back(path: Path) -> None:
         await store.close()
 
 
-async def test_pruning_for_space_takes_the_longest_unsynced(path: Path) -> None:
+async def test_at_its_bound_the_longest_unsynced_make_room_for_the_newest(path: Path) -> None:
     bound = 1 << 20
     store = await open_store(path, max_bytes=bound)
     try:
-        puts = (
-            store.put_many([write(str(number), b"x" * 1000, synced=NOW + number)]) for number in range(2000)
-        )
-        results = await asyncio.gather(*puts, return_exceptions=True)
-        assert {str(result) for result in results if isinstance(result, StoreError)} == {"put: SQLITE_FULL"}
         shop = Key("business", "old")
-        assert await store.prune(older_than=0) > 0
         await store.put_many([Write(entry(shop, b"x" * 1000, last_synced_at=NOW - 1), {})])
-        kept = (await store.stats()).entities["user"]
-        assert 0 < (await store.stats()).bytes < bound
-        assert await store.prune(older_than=0) == 0
-        found = await store.get_many([user(str(number)) for number in range(2000)])
+        for start in range(0, 4000, 100):
+            puts = (
+                store.put_many([write(str(number), b"x" * 1000, synced=NOW + number)])
+                for number in range(start, start + 100)
+            )
+            await asyncio.gather(*puts)
+            assert (await store.stats()).bytes < 1.5 * bound
+        found = await store.get_many([shop, *(user(str(number)) for number in range(4000))])
         numbers = sorted(int(key.id) for key in found)
-        assert len(numbers) == kept > 200
-        stored = [number for number, result in enumerate(results) if not isinstance(result, StoreError)]
-        assert numbers == stored[-len(numbers) :]
+        assert numbers == list(range(4000 - len(numbers), 4000))
+        assert len(numbers) > 300
+        assert path.stat().st_size <= bound
     finally:
         await store.close()
+
+
+async def test_pruning_leaves_alone_what_has_room(path: Path) -> None:
+    store = await open_store(path, max_bytes=1 << 20)
+    await store.put_many([write(str(number), b"x" * 1000) for number in range(100)])
+    assert await store.prune(older_than=0) == 0
+    await store.close()
 
 
 async def test_pruning_for_space_takes_no_more_than_it_must_when_ages_are_in_no_order(path: Path) -> None:
