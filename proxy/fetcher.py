@@ -271,7 +271,10 @@ class Fetcher:
             lifetime=fresh or 0.0,
             headers=fields,
             last_synced_at=now,
-            source_version=None if version is None else str(version),
+            # A lone surrogate could not be written anywhere.
+            source_version=None
+            if version is None
+            else str(version).encode(errors="backslashreplace").decode(),
         )
 
     def _absent(self, wish: Wish, entity: str, response: Fetched | None = None) -> Missing:
@@ -300,12 +303,4 @@ def _stored_fields(fetched: Fetched) -> tuple[RawField, ...]:
 
 def _column(value: object) -> Column:
     """A value for a person to read; what is not a scalar stays in the item alone."""
-    match value:
-        case bool():
-            return int(value)
-        case str():
-            return value.encode("utf-8", "replace").decode()  # a lone surrogate can't be written anywhere
-        case int() | float():
-            return value
-        case _:
-            return None
+    return value if isinstance(value, str | int | float) else None
