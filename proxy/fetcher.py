@@ -183,7 +183,7 @@ class Fetcher:
         for entity in wish.ids:
             item = found.get(entity)
             if item is None:
-                results[entity] = self._absent(wish, entity)
+                results[entity] = self._absent(wish, entity, fresh)
             elif entity in repeated:
                 results[entity] = Loaded(self._entry(item, fresh), stored=False)
             else:
@@ -215,7 +215,7 @@ class Fetcher:
                 self._store.invalidate([Key(self.name, entity)])  # there is a newer answer than ours
             return PassOn()
         if is_gone:
-            return self._absent(wish, entity, response=fetched)
+            return self._absent(wish, entity, fresh, fetched)
         try:
             item = self.answer.item(fetched.body)
         except bulk.NotUnderstood:
@@ -277,13 +277,15 @@ class Fetcher:
             else str(version).encode(errors="backslashreplace").decode(),
         )
 
-    def _absent(self, wish: Wish, entity: str, response: Fetched | None = None) -> Missing:
+    def _absent(
+        self, wish: Wish, entity: str, fresh: float | None, response: Fetched | None = None
+    ) -> Missing:
         now = self._clock()
         entry = Entry(
             key=Key(self.name, entity),
             item=response.body if response else None,
             received_at=now,
-            lifetime=self.config.freshness.negative_ttl,
+            lifetime=min(self.config.freshness.negative_ttl, fresh or 0.0),
             absent=True,
             status=response.head.status if response else 404,
             headers=_stored_fields(response) if response else (),
@@ -292,7 +294,8 @@ class Fetcher:
         if entity not in wish.dropped:
             if entity in wish.held:
                 self._store.invalidate([entry.key])
-            self._store.put(Write(entry, {}))
+            if fresh is not None:
+                self._store.put(Write(entry, {}))
         return Missing(entry)
 
 

@@ -755,3 +755,23 @@ async def test_a_bulk_body_that_stops_coming_is_cut_and_counted(tmp_path: Path) 
             await client.send(HEAD + b'Content-Length: 17\r\n\r\n{"userIds"')
             assert await client.ended() == b""
         assert proxy.metric("requests_total", route="user.bulk", code="499", cache="none") == 1
+
+
+@pytest.mark.parametrize(("field", "seconds"), [("no-store", 0), ("max-age=3", 3), ("max-age=60", 10)])
+async def test_an_absence_is_remembered_no_longer_than_the_origin_allows(
+    field: str, seconds: int, tmp_path: Path
+) -> None:
+    body = envelope()
+    answer = b"HTTP/1.1 200 OK\r\nCache-Control: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        field.encode(),
+        len(body),
+        body,
+    )
+    async with await serve_scripted([answer], tmp_path) as (upstream, proxy):
+        await proxy.users("1")
+        proxy.clock.tick(seconds - 0.5)
+        await proxy.users("1")
+        assert len(upstream.seen) == (1 if seconds else 2)
+        proxy.clock.tick(1)
+        await proxy.users("1")
+        assert len(upstream.seen) == (2 if seconds else 3)
