@@ -41,6 +41,7 @@ class Missing:
     """The upstream has no such entity."""
 
     entry: Entry
+    stored: bool
     collapsed: bool = False
 
 
@@ -291,12 +292,13 @@ class Fetcher:
             headers=_stored_fields(response) if response else (),
             last_synced_at=now,
         )
-        if entity not in wish.dropped:
-            if entity in wish.held:
-                self._store.invalidate([entry.key])
-            if fresh is not None:
-                self._store.put(Write(entry, {}))
-        return Missing(entry)
+        if entity in wish.dropped:
+            return Missing(entry, stored=False)
+        if entity in wish.held:
+            self._store.invalidate([entry.key])
+        if fresh is not None:
+            self._store.put(Write(entry, {}))
+        return Missing(entry, stored=fresh is not None)
 
 
 def _stored_fields(fetched: Fetched) -> tuple[RawField, ...]:

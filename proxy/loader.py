@@ -134,8 +134,8 @@ def _for_waiter(result: Result) -> Result:
     match result:
         case Loaded(entry, stored):
             return Loaded(entry, stored, collapsed=True) if stored else PassOn()
-        case Missing(entry):
-            return Missing(entry, collapsed=True)
+        case Missing(entry, stored):
+            return Missing(entry, stored, collapsed=True) if stored else PassOn()
         case Refused():
             return PassOn()
         case _:

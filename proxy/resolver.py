@@ -41,6 +41,8 @@ class NotFound:
     entry: Entry
     source: Literal["negative", "miss"]
     forward: str = ""
+    stored: bool = True
+    collapsed: bool = False
 
 
 Outcome = Found | NotFound
@@ -207,8 +209,8 @@ def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | F
             return NotFound(entry, "negative")
         case Miss() | Revalidate(), Loaded(entry, stored, collapsed):
             return Found(entry, "miss", _FORWARD[decision.reason], stored=stored, collapsed=collapsed)
-        case Miss() | Revalidate(), Missing(entry):
-            return NotFound(entry, "miss", _FORWARD[decision.reason])
+        case Miss() | Revalidate(), Missing(entry, stored, collapsed):
+            return NotFound(entry, "miss", _FORWARD[decision.reason], stored, collapsed)
         case Revalidate(entry), Failure():
             return Found(entry, "stale")
         case _, Refused() | Failure() | PassOn():

@@ -105,8 +105,8 @@ def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, 
     if not fetched:
         return cache_status.hit(min(outcome.entry.ttl(now) for outcome in resolution.outcomes.values()))
     if len(fetched) == len(resolution.outcomes):
-        stored = all(not isinstance(outcome, Found) or outcome.stored for outcome in fetched)
-        collapsed = any(isinstance(outcome, Found) and outcome.collapsed for outcome in fetched)
+        stored = all(outcome.stored for outcome in fetched)
+        collapsed = any(outcome.collapsed for outcome in fetched)
         reasons = {outcome.forward for outcome in fetched}
         reason = reasons.pop() if len(reasons) == 1 else "miss"
         return cache_status.forwarded(reason, stored=stored, collapsed=collapsed)

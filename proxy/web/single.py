@@ -85,9 +85,9 @@ class SingleHandler:
         if cached:
             status = cache_status.hit(entry.ttl(now))
         else:
-            stored = not isinstance(outcome, Found) or outcome.stored
-            collapsed = isinstance(outcome, Found) and outcome.collapsed
-            status = cache_status.forwarded(outcome.forward, stored=stored, collapsed=collapsed)
+            status = cache_status.forwarded(
+                outcome.forward, stored=outcome.stored, collapsed=outcome.collapsed
+            )
         if isinstance(outcome, Found):
             self._resource.metrics.served_age(self._resource.name, entry.age(now))
         fields = [*_stored_fields(entry, now), (b"Via", b"1.1 " + self._resource.upstream.via)]
