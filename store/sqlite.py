@@ -358,7 +358,7 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def _rewrite(connection: sqlite3.Connection) -> None:
-    """Write the whole database anew. Readers go on; writers wait, about a second for the default bound."""
+    """Write the whole database anew. Readers go on; writers wait, a few seconds for the default bound."""
     connection.execute("VACUUM")
 
 
