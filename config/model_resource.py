@@ -42,17 +42,16 @@ class FreshnessConfig(Section):
     )
     stale_while_revalidate: Duration = key(
         parse_duration("30d"),
-        "After the end of freshness, for so long: answer stale at once and refresh behind.",
-        later=True,
+        "After the end of freshness, for so long: answer stale at once and refresh behind. Of an answer whose lifetime "
+        "the upstream states, its own `stale-while-revalidate` goes.",
     )
     stale_if_error: Duration = key(
         parse_duration("90d"),
-        "After the end of freshness, for so long: answer stale when the upstream fails.",
+        "After the end of freshness, for so long: answer stale when the upstream fails and has not forbidden it.",
     )
     revalidate_timeout: Duration = key(
         parse_duration("1s"),
-        "How long a request that has a usable stale copy waits for the upstream.",
-        later=True,
+        "How long a request that has a usable stale copy waits for the upstream, before it is answered with that.",
     )
     negative_ttl: Duration = key(
         parse_duration("10s"),
@@ -125,8 +124,9 @@ class ResourceConfig(Section):
     )
     sharing: Literal["anonymous", "service", "per_credential"] = key(
         "anonymous",
-        "`anonymous`: requests that carry a credential bypass the cache (from a later version on, unless the response "
-        "may be shared by RFC 9111 section 3.5). `service`: the answer is the same for every caller of this listener. "
+        "`anonymous`: requests that carry a credential bypass the cache, unless what is held says that it may be "
+        "shared (`public`, `s-maxage` or `must-revalidate`, RFC 9111 section 3.5). `service`: the answer is the same "
+        "for every caller of this listener. "
         "`per_credential` (arrives in a later version): a credential sees a cached entity once the upstream has "
         "answered that credential for it.",
         later_for=("per_credential",),
@@ -135,7 +135,9 @@ class ResourceConfig(Section):
         ("authorization", "cookie", "x-api-key"), "Request fields that are credentials."
     )
     key_headers: tuple[FieldName, ...] = key(
-        (), "Request fields whose value is part of the key, such as a tenant.", later=True
+        (),
+        "Request fields whose value is part of the key, such as a tenant. They go with a fill. What a request with "
+        "such a field brings is held in memory alone.",
     )
     freshness: FreshnessConfig = key(FreshnessConfig(), "How long what is held may be used.")
     bulk: BulkConfig | None = key(None, "The call for many entities; null: there is none.")

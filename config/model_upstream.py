@@ -9,7 +9,7 @@ from config.url import BaseUrl, ProxyUrl
 class CircuitConfig(Section):
     """When calls to a failing upstream are no longer tried."""
 
-    failures: Count = key(5, "So many failed calls within `window` open the circuit.")
+    failures: Count = key(5, "So many failed calls in a row within `window` open the circuit.")
     window: PositiveDuration = key(parse_duration("10s"), "How long a failed call counts.")
     open_for: PositiveDuration = key(
         parse_duration("5s"), "How long an open circuit fails calls at once before it lets one try."
@@ -33,10 +33,12 @@ class UpstreamConfig(Section):
     max_connections: Count = key(100, "Connections to this upstream at a time.")
     retries: CountOrZero = key(
         2,
-        "Further tries of an idempotent call that failed, with full jitter, at most 10 % extra load.",
-        later=True,
+        "Further tries of a call of the proxy's own that failed, with full jitter, at most 10 % extra load.",
     )
-    circuit: CircuitConfig = key(CircuitConfig(), "The circuit breaker of this upstream.", later=True)
+    circuit: CircuitConfig = key(
+        CircuitConfig(),
+        "The circuit breaker of this upstream, for the proxy's own calls: what is passed through is always tried.",
+    )
     credential_file: SecretPath | None = key(
         None,
         "A file with a bearer token for the proxy's own requests (fills, handshake fetches); never for pass-through.",

@@ -14,6 +14,7 @@ from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
 from proxy.core.policy import Limits, usable_until
 from proxy.fetcher import Fetcher
+from proxy.keeper import Keeper
 from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Metrics
@@ -56,25 +57,35 @@ def table_specs(config: Config) -> list[TableSpec]:
 
 
 def _limits(freshness: FreshnessConfig) -> Limits:
-    return Limits(stale_if_error=freshness.stale_if_error)
+    return Limits(freshness.stale_while_revalidate, freshness.stale_if_error)
 
 
 class App:
     """One running instance."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.perf_counter,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
         self.config = config
         self.metrics = Metrics()
         self.started = False
         self.draining = False
         self.addresses: dict[str, str] = {}
         self._clock = clock
+        self._monotonic = monotonic
+        self._rng = rng
         self._log = logger()
         # The name under which this instance knows itself in Via, and the key of its refs: new with every start.
         self._via = b"handshake-proxy-" + secrets.token_hex(4).encode()
         self._refs = Refs(secrets.token_bytes(16))
         self._stack = AsyncExitStack()
         self._ops: Server | None = None
+        self._upstreams: tuple[Upstream, ...] = ()
         self._transparent: list[Server] = []
         self._supervisor = Supervisor(self._crashed)
         self._database: SqliteStore | None = None
@@ -105,11 +116,14 @@ class App:
                 self.config.limits,
                 self.metrics,
                 via=self._via,
-                clock=time.perf_counter,
+                clock=self._clock,
+                monotonic=self._monotonic,
+                rng=self._rng,
             )
             await upstream.start()
             self._stack.push_async_callback(upstream.close)
             upstreams[name] = upstream
+        self._upstreams = tuple(upstreams.values())
         ops = OpsHandler(self, self._render_metrics)
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
         for name, upstream in upstreams.items():
@@ -212,15 +226,29 @@ class App:
             name,
             config,
             upstream,
-            store,
+            Keeper(name, config, store, clock=self._clock, rng=self._rng),
             metrics=self.metrics,
             clock=self._clock,
-            rng=random.random,
+            monotonic=self._monotonic,
+            rng=self._rng,
             max_body=self.config.limits.cached_response,
             warn=warn,
         )
-        loader = Loader(fetcher, supervisor=self._supervisor, metrics=self.metrics)
-        resolver = Resolver(loader, store, _limits(config.freshness), metrics=self.metrics, clock=self._clock)
+        loader = Loader(
+            fetcher,
+            watch=store.watch,
+            supervisor=self._supervisor,
+            metrics=self.metrics,
+            max_waiters=self.config.limits.connections,
+        )
+        resolver = Resolver(
+            loader,
+            store,
+            _limits(config.freshness),
+            patience=config.freshness.revalidate_timeout,
+            metrics=self.metrics,
+            clock=self._clock,
+        )
         own_credential = upstream.config.credential_file is not None
         return Resource(
             name=name,
@@ -280,6 +308,8 @@ class App:
                 store_max=self.config.store.max_bytes,
                 degraded=self._store.degraded,
             )
+        for upstream in self._upstreams:
+            self.metrics.circuit(upstream.name, upstream.circuit_state())
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)
         return self.metrics.render(accept)
 

@@ -1,98 +1,47 @@
-"""One upstream call for entities of a resource, and what its answer means: stored, absent, refused, failed.
+"""One upstream call for entities of a resource, and what its answer means: stored, absent, refused, failed."""
 
-What may be kept is put into the store here. Ids that were invalidated while the call was under way are left out.
-"""
-
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from cachetools import TTLCache
 
 from config.model import ResourceConfig
 from proxy.core import bulk
-from proxy.core.http.fields import RawField, end_to_end
-from proxy.core.http.freshness import is_for_one_caller, lifetime
+from proxy.core.backoff import Backoff
+from proxy.core.http.fields import RawField
+from proxy.core.http.freshness import is_for_one_caller
+from proxy.core.http.retry_after import retry_after
+from proxy.core.http.validation import conditions, freshened, has_validator, is_about
+from proxy.exchange import Fetched, UpstreamError
+from proxy.keeper import Keeper, stored_fields
 from proxy.metrics import Metrics
-from proxy.upstream import Fetched, Upstream
-from store.entry import Column, Entry, Key, Write
-from store.tiered import TieredStore
+from proxy.results import Failure, Loaded, PassOn, Refused, Result, Wish
+from proxy.upstream import Upstream
+from store.entry import Entry, Key
 
 # How long what can't be held or put together goes straight to its upstream before we look again.
 _PASS_ON_SECONDS = 5.0
 # Ids that are marked so; an upstream that allows nothing to be stored would mark every one.
 _UNCACHEABLE_KEYS = 4096
 _GONE = (404, 410)
+_OK, _NOT_MODIFIED = 200, 304
 _IDENTITY: tuple[RawField, ...] = ((b"Accept-Encoding", b"identity"),)
-# Made anew for each answer, or never replayed: a cookie belongs to the one who got it.
-_NOT_STORED = frozenset({b"age", b"content-length", b"set-cookie"})
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The upstream has the entity."""
-
-    entry: Entry
-    stored: bool
-    collapsed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The upstream has no such entity."""
-
-    entry: Entry
-    stored: bool
-    collapsed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The upstream's word to the caller (401, 403, a redirect, …): passed on, and no failure of the upstream."""
-
-    response: Fetched
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The upstream gave no usable answer; `response` is what it said, if it spoke HTTP."""
-
-    reason: str
-    response: Fetched | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PassOn:
-    """The answer is valid, but not one that this cache can hold or put together: ask for yourself."""
-
-
-Result = Loaded | Missing | Refused | Failure | PassOn
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What one call is to bring."""
-
-    ids: Sequence[str]
-    held: frozenset[str]
-    """Those of which we hold a representation."""
-    dropped: Collection[str]
-    """Those that are not to be stored any more; more may be added while the call is under way."""
-    fields: tuple[RawField, ...]
-    """What the causing request adds to the proxy's own fields (key fields, trace context, credential)."""
+# The proxy's own doing: the upstream was not asked, or is not the one at fault.
+_NOT_ITS_FAULT = frozenset({"circuit_open", "too_large"})
 
 
 class Fetcher:
-    """Calls one resource's upstream."""
+    """Calls one resource's upstream. `clock` gives epoch seconds, `monotonic` seconds that never step."""
 
     def __init__(
         self,
         name: str,
         config: ResourceConfig,
         upstream: Upstream,
-        store: TieredStore,
+        keeper: Keeper,
         *,
         metrics: Metrics,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         rng: Callable[[], float],
         max_body: int,
         warn: Callable[[str], None],
@@ -109,31 +58,59 @@ class Fetcher:
             id_pointer=config.id,
         )
         self._upstream = upstream
-        self._store = store
+        self._keeper = keeper
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
         self._rng = rng
         self._max_body = max_body
         self._warn = warn
         self._warned = False
-        self._pass_on_until = 0.0
-        self._uncacheable: TTLCache[str, None] = TTLCache(_UNCACHEABLE_KEYS, _PASS_ON_SECONDS, timer=clock)
+        self._backoff = Backoff()
+        self._pass_on_until = float("-inf")
+        self._uncacheable: TTLCache[Key, None] = TTLCache(
+            _UNCACHEABLE_KEYS, _PASS_ON_SECONDS, timer=monotonic
+        )
 
     @property
     def timeout(self) -> float:
         """Seconds that a fill may take, from the wish to the whole answer."""
         return self._upstream.config.timeout
 
-    def passes_on(self, entity: str, *, by_bulk: bool) -> bool:
+    @property
+    def backing_off(self) -> bool:
+        """Whether the upstream has just failed, and is not to be asked for what there is a copy of."""
+        return self._backoff.is_on(self._monotonic())
+
+    def passes_on(self, key: Key, *, by_bulk: bool) -> bool:
         """Whether an answer about this was lately found to be one that can't be held or put together."""
-        return entity in self._uncacheable or (by_bulk and self._clock() < self._pass_on_until)
+        return key in self._uncacheable or (by_bulk and self._monotonic() < self._pass_on_until)
+
+    def prefers_single(self, wish: Wish) -> bool:
+        """Whether a single call may bring less than a bulk: a 304, since what is held has a validator."""
+        held = wish.held.get(wish.ids[0])
+        return held is not None and has_validator(held.headers)
+
+    async def fetch(self, wish: Wish, within: float, *, single: bool) -> dict[str, Result]:
+        """Call the upstream, `single` by GET of the one entity, `within` so many seconds. Raises nothing."""
+        try:
+            results = await (self._by_single(wish, within) if single else self._by_bulk(wish, within))
+        except UpstreamError as error:
+            if error.reason == "too_large":
+                # An answer beyond `limits.cached_response` may be a good one: it can be streamed, but not held.
+                return self._pass_on(wish)
+            if error.reason not in _NOT_ITS_FAULT:
+                self._failed_again(error.retry_after)
+            return dict.fromkeys(wish.ids, Failure(error.reason, retry_after=error.retry_after))
+        if not any(isinstance(result, Failure) for result in results.values()):
+            self._backoff.succeeded()
+        return results
 
     def timed_out(self) -> Failure:
         """The time was over before a call could be made."""
         return self._failure("timeout")
 
-    async def by_bulk(self, wish: Wish, within: float) -> dict[str, Result]:
-        """One bulk call, `within` so many seconds. Raises UpstreamError."""
+    async def _by_bulk(self, wish: Wish, within: float) -> dict[str, Result]:
         config = self.config.bulk
         if config is None or self.shape is None:
             raise RuntimeError("the resource has no bulk call")
@@ -144,6 +121,7 @@ class Fetcher:
             *_IDENTITY,
             *wish.fields,
         ]
+        requested_at = self._clock()
         fetched = await self._upstream.fetch(
             f"{self.name}.bulk",
             config.method,
@@ -156,77 +134,99 @@ class Fetcher:
         if not fetched.ok:
             return dict.fromkeys(wish.ids, self._not_ok(fetched))
         try:
-            return self._bulk_results(wish, fetched)
+            return self._bulk_results(wish, fetched, requested_at)
         except bulk.NotUnderstood:
             return dict.fromkeys(wish.ids, self._failure("invalid_answer"))
         except bulk.TooDeep:
-            self._uncacheable.update(dict.fromkeys(wish.ids))
-            return dict.fromkeys(wish.ids, PassOn())
+            return self._pass_on(wish)
         except bulk.NotAssemblable:
             if not self._warned:
                 self._warned = True
                 self._warn("bulk_answer_not_assemblable")
             # The envelope is at fault, not the ids: let requests through as they are for a while.
-            self._pass_on_until = self._clock() + _PASS_ON_SECONDS
+            self._pass_on_until = self._monotonic() + _PASS_ON_SECONDS
             return dict.fromkeys(wish.ids, PassOn())
 
-    def _bulk_results(self, wish: Wish, fetched: Fetched) -> dict[str, Result]:
+    def _bulk_results(self, wish: Wish, fetched: Fetched, requested_at: float) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
         found, repeated = bulk.take_requested(items, wish.ids)
-        held = wish.held.intersection(wish.ids)
+        held = wish.held.keys() & set(wish.ids)
         if bulk.is_implausible_absence(held=len(held), missing=len(held - found.keys())):
             return dict.fromkeys(wish.ids, self._failure("implausible_absence"))
-        if self.config.freshness.origin == "honour" and is_for_one_caller(fetched.head.fields):
-            self._uncacheable.update(dict.fromkeys(wish.ids))
-            return dict.fromkeys(wish.ids, PassOn())
-        fresh = self._lifetime(fetched)
+        fields = fetched.head.fields
+        if self._keeper.honours and is_for_one_caller(fields, self._keeper.key_fields):
+            return self._pass_on(wish)
+        fresh = self._keeper.assess(fields, requested_at)
+        if fresh is None:  # who waits for these must not wait in line, one after the other
+            self._mark(wish)
         results: dict[str, Result] = {}
         for entity in wish.ids:
             item = found.get(entity)
             if item is None:
-                results[entity] = self._absent(wish, entity, fresh)
-            elif entity in repeated:
-                results[entity] = Loaded(self._entry(item, fresh), stored=False)
+                results[entity] = self._keeper.absent(wish, entity, fresh)
             else:
-                results[entity] = self._keep(wish, item, fresh)
+                results[entity] = self._keeper.keep(wish, item, None if entity in repeated else fresh)
         return results
 
-    async def by_single(self, wish: Wish, within: float) -> dict[str, Result]:
-        """One GET of one entity, `within` so many seconds. Raises UpstreamError."""
+    async def _by_single(self, wish: Wish, within: float) -> dict[str, Result]:
         if self.config.single is None:
             raise RuntimeError("the resource has no single call")
         (entity,) = wish.ids
         self._metrics.upstream_asked(self.name, 1)
         path = self.config.single.path.expand(entity).encode()
+        held = wish.held.get(entity)
         head = [(b"Accept", b"application/json"), *_IDENTITY, *wish.fields]
+        if held is not None:
+            head += conditions(held.headers)
+        requested_at = self._clock()
         fetched = await self._upstream.fetch(
             f"{self.name}.single", "GET", path, head, max_body=self._max_body, within=within
         )
-        return {entity: self._single_result(wish, entity, fetched)}
+        if fetched.head.status == _NOT_MODIFIED and held is not None and has_validator(held.headers):
+            return {entity: self._validated(wish, held, fetched, requested_at)}
+        return {entity: self._single_result(wish, entity, fetched, requested_at)}
 
-    def _single_result(self, wish: Wish, entity: str, fetched: Fetched) -> Result:
-        is_gone = fetched.head.status in _GONE
+    def _single_result(self, wish: Wish, entity: str, fetched: Fetched, requested_at: float) -> Result:
+        status = fetched.head.status
+        is_gone = status in _GONE
         if not is_gone and not fetched.ok:
             return self._not_ok(fetched)
-        fresh = self._lifetime(fetched)
-        if fresh is None or not (is_gone or fetched.head.status == 200):  # noqa: PLR2004
+        fresh = self._keeper.assess(fetched.head.fields, requested_at)
+        if fresh is None or not (is_gone or status == _OK):
             # Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
-            self._uncacheable[entity] = None
-            if entity in wish.held and fetched.head.status == 200:  # noqa: PLR2004
-                self._store.invalidate([Key(self.name, entity)])  # there is a newer answer than ours
-            return PassOn()
+            if is_gone or status == _OK:
+                self._keeper.drop(wish, entity)  # there is a newer answer than ours
+            return self._pass_on(wish)[entity]
         if is_gone:
-            return self._absent(wish, entity, fresh, fetched)
+            return self._keeper.absent(wish, entity, fresh, fetched)
         try:
             item = self.answer.item(fetched.body)
         except bulk.NotUnderstood:
             return self._failure("invalid_answer")
         except bulk.TooDeep:
-            self._uncacheable[entity] = None
-            return PassOn()
+            return self._pass_on(wish)[entity]
         if item.id != entity:
             return self._failure("invalid_answer")
-        return self._keep(wish, item, fresh, _stored_fields(fetched))
+        return self._keeper.keep(wish, item, fresh, stored_fields(fetched.head.fields))
+
+    def _validated(self, wish: Wish, held: Entry, fetched: Fetched, requested_at: float) -> Result:
+        """A 304 (RFC 9111 section 4.3.4): the bytes that we hold, with what the 304 says of them."""
+        if held.item is None or not is_about(held.headers, fetched.head.fields):
+            return self._failure("invalid_answer")
+        fields = freshened(held.headers, fetched.head.fields)
+        fresh = self._keeper.assess(fields, requested_at)
+        if fresh is None:
+            self._keeper.drop(wish, held.key.id)
+            return self._pass_on(wish)[held.key.id]
+        loaded = self._keeper.keep(wish, self.answer.item(held.item), fresh, stored_fields(fields))
+        return Loaded(loaded.entry, loaded.stored, validated=True)
+
+    def _pass_on(self, wish: Wish) -> dict[str, Result]:
+        self._mark(wish)
+        return dict.fromkeys(wish.ids, PassOn())
+
+    def _mark(self, wish: Wish) -> None:
+        self._uncacheable.update({Key(self.name, entity, wish.variant): None for entity in wish.ids})
 
     def _not_ok(self, fetched: Fetched) -> Result:
         status = fetched.head.status
@@ -236,76 +236,9 @@ class Fetcher:
 
     def _failure(self, reason: str, response: Fetched | None = None) -> Failure:
         self._metrics.upstream_failed(self._upstream.name, reason)
-        return Failure(reason, response)
+        wait = retry_after(response.head.fields, now=self._clock()) if response else None
+        self._failed_again(wait)
+        return Failure(reason, response, wait)
 
-    def _lifetime(self, fetched: Fetched) -> float | None:
-        freshness = self.config.freshness
-        return lifetime(
-            fetched.head.fields,
-            ttl=freshness.ttl,
-            jitter=freshness.jitter,
-            origin=freshness.origin,
-            rng=self._rng,
-        )
-
-    def _keep(
-        self, wish: Wish, item: bulk.Item, fresh: float | None, fields: tuple[RawField, ...] = ()
-    ) -> Loaded:
-        entry = self._entry(item, fresh, fields)
-        if item.id in wish.dropped:
-            return Loaded(entry, stored=False)
-        if fresh is not None:
-            columns = {name: _column(at.resolve(item.document)) for name, at in self.config.columns.items()}
-            self._store.put(Write(entry, columns))
-        elif item.id in wish.held:  # what may not be stored is newer than what was
-            self._store.invalidate([entry.key])
-        return Loaded(entry, stored=fresh is not None)
-
-    def _entry(self, item: bulk.Item, fresh: float | None, fields: tuple[RawField, ...] = ()) -> Entry:
-        now = self._clock()
-        pointer = self.config.source_version
-        version = _column(pointer.resolve(item.document)) if pointer else None
-        return Entry(
-            key=Key(self.name, item.id),
-            item=item.raw,
-            received_at=now,
-            lifetime=fresh or 0.0,
-            headers=fields,
-            last_synced_at=now,
-            # A lone surrogate could not be written anywhere.
-            source_version=None
-            if version is None
-            else str(version).encode(errors="backslashreplace").decode(),
-        )
-
-    def _absent(
-        self, wish: Wish, entity: str, fresh: float | None, response: Fetched | None = None
-    ) -> Missing:
-        now = self._clock()
-        entry = Entry(
-            key=Key(self.name, entity),
-            item=response.body if response else None,
-            received_at=now,
-            lifetime=min(self.config.freshness.negative_ttl, fresh or 0.0),
-            absent=True,
-            status=response.head.status if response else 404,
-            headers=_stored_fields(response) if response else (),
-            last_synced_at=now,
-        )
-        if entity in wish.dropped:
-            return Missing(entry, stored=False)
-        if entity in wish.held:
-            self._store.invalidate([entry.key])
-        if fresh is not None:
-            self._store.put(Write(entry, {}))
-        return Missing(entry, stored=fresh is not None)
-
-
-def _stored_fields(fetched: Fetched) -> tuple[RawField, ...]:
-    """The fields of a single's answer that are stored with it (RFC 9111 section 3.1)."""
-    return tuple(field for field in end_to_end(fetched.head.fields) if field[0].lower() not in _NOT_STORED)
-
-
-def _column(value: object) -> Column:
-    """A value for a person to read; what is not a scalar stays in the item alone."""
-    return value if isinstance(value, str | int | float) else None
+    def _failed_again(self, wait: float | None) -> None:
+        self._backoff.failed(self._monotonic(), self._rng, retry_after=wait)

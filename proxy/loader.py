@@ -1,142 +1,280 @@
 """One upstream fetch out of any number of overlapping wishes.
 
-A flight is one upstream call for some ids of a resource. Whoever wants an id that is in the air waits for its flight;
-the rest goes up in new flights, chunked as the upstream allows. Flights belong to the supervisor: a waiter that goes
-away cancels nothing. An id that is invalidated in the meantime leaves its flight: nobody joins it any more, and what
-it brings for that id is not stored.
+A flight is one upstream call for some entities of a resource. It boards those that are wanted within one turn of the
+event loop (a refresh behind an answer: within half a second, for nobody waits for it), then takes off; when it is full
+it takes off at once, and the next one boards. Whoever wants an entity that has boarded or is in the air waits for its
+flight. Flights belong to the supervisor: a waiter that goes away cancels nothing. What is invalidated while it is in
+the air has left its flight: nobody joins it any more, and what the flight brings for it is not stored.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from proxy.core import bulk
-from proxy.core.http.fields import RawField
-from proxy.fetcher import Failure, Fetcher, Loaded, Missing, PassOn, Refused, Result, Wish
+from proxy.core.http.fields import TRACE_CONTEXT, RawField
+from proxy.fetcher import Fetcher
 from proxy.metrics import Metrics
+from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result, Wish
 from proxy.supervisor import Supervisor
-from proxy.upstream import UpstreamError
+from store.entry import Entry, Key
+from store.generation import Watch
 
 # Upstream calls of one resource at a time: a quarter of the default pool, so that a huge bulk leaves room for others.
 _PARALLEL = 24
+# Refreshes among them: they must not stand in the way of somebody who waits.
+_PARALLEL_REFRESHES = 4
+# Refreshes that may wait their turn. What comes beyond is wished for again when it is asked for again.
+_MAX_REFRESHES = 100
+# Seconds for which refreshes gather into one call.
+_REFRESH_GATHERS = 0.5
 
-_Fetch = Callable[[Wish, float], Coroutine[None, None, dict[str, Result]]]
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Entities of one resource that somebody wants fetched."""
+
+    ids: Sequence[str]
+    held: Mapping[str, Entry]
+    """Representations that we hold of some of them, however old."""
+    variant: str = ""
+    fields: tuple[RawField, ...] = ()
+    """What the request adds to the upstream's own fields (key fields, trace context, credential)."""
+    single: bool = False
+    """A GET of one entity is preferred where the resource knows both ways, and the answer is one to show."""
+    usable: frozenset[str] = frozenset()
+    """Those whose copy answers the request when the upstream is late."""
+    patience: float = 0.0
+    """Seconds after take-off for which one of those is waited for."""
+
+    @property
+    def scope(self) -> tuple[RawField, ...]:
+        """Who asks, as far as the upstream can tell."""
+        return tuple(field for field in self.fields if field[0].lower() not in TRACE_CONTEXT)
 
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    ids: tuple[str, ...]
+    variant: str
+    fields: tuple[RawField, ...]
+    scope: tuple[RawField, ...]
     landed: asyncio.Future[dict[str, Result]]
-    dropped: set[str]
-    """Ids that were invalidated while this was under way."""
+    is_refresh: bool
+    is_waited_for: bool = False
+    """Whether somebody waits for a refresh."""
+    is_single: bool = True
+    """Whether everybody on board prefers a single call."""
+    held: dict[str, Entry] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+    timer: asyncio.Handle | None = None
+    """Of the take-off, until then."""
+    took_off: float = 0.0
+    """The loop's time, or 0 until then."""
+    seen: Watch | None = None
+    """What has changed since the call was made."""
 
 
 class Loader:
-    """Loads entities of one resource, each at most once at a time."""
+    """Loads entities of one resource, each at most once at a time.
 
-    def __init__(self, fetcher: Fetcher, *, supervisor: Supervisor, metrics: Metrics) -> None:
+    `watch` begins to watch keys for changes; at most `max_waiters` requests wait at a time.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        *,
+        watch: Callable[[Iterable[Key]], Watch],
+        supervisor: Supervisor,
+        metrics: Metrics,
+        max_waiters: int,
+        refresh_gathers: float = _REFRESH_GATHERS,
+    ) -> None:
         self.name = fetcher.name
         self._fetcher = fetcher
+        self._watch = watch
         self._supervisor = supervisor
         self._metrics = metrics
-        self._flights: dict[str, _Flight] = {}
+        self._max_waiters = max_waiters
+        self._refresh_gathers = refresh_gathers
+        self._waiters = 0
+        self._refreshes = 0
+        bulk = fetcher.config.bulk
+        self._seats = bulk.max_ids if bulk else 1
+        self._flights: dict[Key, _Flight] = {}
+        self._boarding: dict[tuple[object, ...], _Flight] = {}
         self._slots = asyncio.Semaphore(_PARALLEL)
+        self._refresh_slots = asyncio.Semaphore(_PARALLEL_REFRESHES)
 
-    async def load(
-        self, ids: Sequence[str], *, held: frozenset[str], fields: Iterable[RawField], single: bool
-    ) -> dict[str, Result]:
-        """Fetch ids, each once, however many callers want it; `held` are those of which we hold a representation.
+    @property
+    def backing_off(self) -> bool:
+        """Whether the upstream is not to be asked for what there is a copy of."""
+        return self._fetcher.backing_off
 
-        `fields` are what the causing request adds to the upstream's (key fields, trace context, credential).
-        `single` prefers a GET of one entity where the resource knows both ways.
-        """
-        by_bulk = self._by_bulk(single=single)
-        results: dict[str, Result] = {}
-        waited: dict[str, _Flight] = {}
-        wanted: list[str] = []
-        for entity in ids:
-            flight = self._flights.get(entity)
-            if flight is not None:
-                waited[entity] = flight
-            elif entity not in held and self._fetcher.passes_on(entity, by_bulk=by_bulk):
-                results[entity] = PassOn()  # of what we hold the copy may be needed: it has to be tried
+    async def load(self, want: Want) -> dict[str, Result]:
+        """Fetch entities, each once, however many callers want it."""
+        if any(self._goes_past(want, entity) for entity in want.ids):
+            # One that can't be answered here sends the whole request on: the others need not be fetched.
+            return dict.fromkeys(want.ids, PassOn())
+        if self._waiters >= self._max_waiters:
+            return dict.fromkeys(want.ids, Failure("overloaded", retry_after=1.0))
+        flights: dict[str, _Flight] = {}
+        joined: set[str] = set()
+        for entity in want.ids:
+            flight = self._joinable(Key(self.name, entity, want.variant))
+            if flight is None:
+                flight = self._board(want, entity, is_refresh=False)
             else:
-                wanted.append(entity)
-        if waited:
-            self._metrics.coalesced(self.name, len(waited))
-        own = self._take_off(wanted, held, tuple(fields), by_bulk=by_bulk)
-        landings = {flight.landed for flight in (*own, *waited.values())}
-        if landings:
-            await asyncio.wait(landings)
-        for flight in own:
-            results.update(flight.landed.result())
-        for entity, flight in waited.items():
-            results[entity] = _for_waiter(flight.landed.result()[entity])
+                joined.add(entity)
+            flights[entity] = flight
+        if joined:
+            self._metrics.coalesced(self.name, len(joined))
+        self._waiters += 1
+        try:
+            await self._wait(want, flights)
+        finally:
+            self._waiters -= 1
+        results: dict[str, Result] = {}
+        for entity, flight in flights.items():
+            result = flight.landed.result()[entity] if flight.landed.done() else Failure("late")
+            if entity in joined:
+                result = _for_waiter(result, is_same_caller=flight.scope == want.scope)
+            if want.single and isinstance(result, Missing) and result.entry.item is None:
+                result = PassOn()  # an absence that a bulk call brought is no answer to show
+            results[entity] = result
         return results
 
-    def _by_bulk(self, *, single: bool) -> bool:
-        config = self._fetcher.config
-        return config.bulk is not None and not (single and config.single is not None)
+    def refresh(self, want: Want) -> None:
+        """Fetch entities behind an answer that was given: soon, with others, and to nobody's cost."""
+        for entity in want.ids:
+            key = Key(self.name, entity, want.variant)
+            if self._refreshes < _MAX_REFRESHES and self._joinable(key, hurry=False) is None:
+                self._board(want, entity, is_refresh=True)
 
-    def invalidate(self, entity: str) -> None:
-        """Let a flight under way bring nothing for this id any more, and let nobody join it."""
-        flight = self._flights.pop(entity, None)
-        if flight is not None:
-            flight.dropped.add(entity)
+    def _goes_past(self, want: Want, entity: str) -> bool:
+        # Of what we hold the copy may be needed: it has to be tried.
+        by_bulk = self._seats > 1 and not want.single
+        return entity not in want.held and self._fetcher.passes_on(
+            Key(self.name, entity, want.variant), by_bulk=by_bulk
+        )
 
-    def _take_off(
-        self, ids: list[str], held: frozenset[str], fields: tuple[RawField, ...], *, by_bulk: bool
-    ) -> list[_Flight]:
+    def _joinable(self, key: Key, *, hurry: bool = True) -> _Flight | None:
+        """The flight that will bring an entity as it is from now on."""
+        flight = self._flights.get(key)
+        if flight is None:
+            return None
+        if flight.seen is None:  # whatever has happened, it has happened before the call
+            if hurry and flight.is_refresh and flight.timer is not None:
+                flight.is_waited_for = True
+                self._take_off_soon(flight)
+            return flight
+        return flight if flight.seen.is_current(key) else None
+
+    def _board(self, want: Want, entity: str, *, is_refresh: bool) -> _Flight:
+        place = (want.variant, want.scope, is_refresh)
+        flight = self._boarding.get(place)
         loop = asyncio.get_running_loop()
-        config = self._fetcher.config.bulk
-        size = config.max_ids if by_bulk and config else 1
-        fetch = self._fetcher.by_bulk if by_bulk else self._fetcher.by_single
-        flights = []
-        for chunk in bulk.chunked(ids, size):
-            flight = _Flight(tuple(chunk), loop.create_future(), set())
-            for entity in chunk:
-                self._flights[entity] = flight
-            wish = Wish(flight.ids, held, flight.dropped, fields)
-            self._supervisor.spawn(f"flight {self.name}", self._fly(flight, fetch, wish))
-            flights.append(flight)
-        return flights
+        if flight is None:
+            flight = _Flight(want.variant, want.fields, want.scope, loop.create_future(), is_refresh)
+            self._boarding[place] = flight
+            self._refreshes += is_refresh
+            if is_refresh:
+                flight.timer = loop.call_later(self._refresh_gathers, self._take_off, flight)
+            else:
+                flight.timer = loop.call_soon(self._take_off, flight)
+        flight.ids.append(entity)
+        flight.is_single = flight.is_single and want.single
+        if entity in want.held:
+            flight.held[entity] = want.held[entity]
+        self._flights[Key(self.name, entity, want.variant)] = flight
+        if len(flight.ids) >= self._seats:
+            del self._boarding[place]
+            self._take_off_soon(flight)
+        return flight
 
-    async def _fly(self, flight: _Flight, fetch: _Fetch, wish: Wish) -> None:
+    def _take_off_soon(self, flight: _Flight) -> None:
+        """Somebody waits for it, or it is full."""
+        if flight.timer is not None:
+            flight.timer.cancel()
+        flight.timer = asyncio.get_running_loop().call_soon(self._take_off, flight)
+
+    def _take_off(self, flight: _Flight) -> None:
+        place = (flight.variant, flight.scope, flight.is_refresh)
+        if self._boarding.get(place) is flight:
+            del self._boarding[place]
+        flight.timer = None
+        flight.took_off = asyncio.get_running_loop().time()
+        try:
+            self._supervisor.spawn(f"flight {self.name}", self._fly(flight))
+        except RuntimeError:  # the program ends
+            self._land(flight, dict.fromkeys(flight.ids, Failure("aborted")))
+
+    async def _fly(self, flight: _Flight) -> None:
         # Whatever happens, cancellation by a shutdown included, every waiter gets an answer.
         results: dict[str, Result] = dict.fromkeys(flight.ids, Failure("aborted"))
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._fetcher.timeout
+        deadline = flight.took_off + self._fetcher.timeout
+        slots = self._refresh_slots if flight.is_refresh and not flight.is_waited_for else self._slots
         try:
             async with asyncio.timeout_at(deadline):
-                await self._slots.acquire()
+                await slots.acquire()
             try:
-                results = await fetch(wish, deadline - loop.time())
+                # From here on it may bring what was true before, and no longer is.
+                flight.seen = self._watch([Key(self.name, entity, flight.variant) for entity in flight.ids])
+                wish = Wish(flight.ids, flight.variant, flight.held, flight.seen, flight.fields)
+                left = deadline - loop.time()
+                results = await self._fetcher.fetch(wish, left, single=self._by_single(flight, wish))
             finally:
-                self._slots.release()
+                slots.release()
         except TimeoutError:  # no slot became free: those who have one wait for a slow upstream
             results = dict.fromkeys(flight.ids, self._fetcher.timed_out())
-        except UpstreamError as error:
-            # An answer beyond `limits.cached_response` may be a good one: it can be streamed, but not held.
-            result = PassOn() if error.reason == "too_large" else Failure(error.reason)
-            results = dict.fromkeys(flight.ids, result)
         finally:
-            for entity in flight.ids:
-                if self._flights.get(entity) is flight:
-                    del self._flights[entity]
-            flight.landed.set_result(results)
+            self._land(flight, results)
+
+    def _by_single(self, flight: _Flight, wish: Wish) -> bool:
+        config = self._fetcher.config
+        if config.bulk is None or config.single is None or len(wish.ids) > 1:
+            return config.bulk is None
+        return flight.is_single or self._fetcher.prefers_single(wish)
+
+    def _land(self, flight: _Flight, results: dict[str, Result]) -> None:
+        self._refreshes -= flight.is_refresh
+        for entity in flight.ids:
+            key = Key(self.name, entity, flight.variant)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        if flight.seen is not None:
+            flight.seen.close()
+        flight.landed.set_result(results)
+
+    async def _wait(self, want: Want, flights: Mapping[str, _Flight]) -> None:
+        """Wait for all that is needed; then, as far as patience goes, for what there is a copy of."""
+        needed = {flight.landed for entity, flight in flights.items() if entity not in want.usable}
+        if needed:
+            await asyncio.wait(needed)
+        late = {flight for entity, flight in flights.items() if entity in want.usable}
+        await self._wait_a_while(late, want.patience)
+
+    async def _wait_a_while(self, flights: Collection[_Flight], patience: float) -> None:
+        loop = asyncio.get_running_loop()
+        # A call that has been under way for long is not waited for again by everybody who comes.
+        until = max((flight.took_off or loop.time()) + patience for flight in flights) if flights else 0.0
+        pending = {flight.landed for flight in flights if not flight.landed.done()}
+        left = until - loop.time()
+        if pending and left > 0:
+            await asyncio.wait(pending, timeout=left)
 
 
-def _for_waiter(result: Result) -> Result:
+def _for_waiter(result: Result, *, is_same_caller: bool) -> Result:
     """What a flight means for somebody who joined it.
 
     An answer that may not be stored is not shared either, and a refusal was meant for who caused the flight.
     """
     match result:
         case Loaded(entry, stored):
-            return Loaded(entry, stored, collapsed=True) if stored else PassOn()
+            return Loaded(entry, stored, collapsed=True, validated=result.validated) if stored else PassOn()
         case Missing(entry, stored):
             return Missing(entry, stored, collapsed=True) if stored else PassOn()
-        case Refused():
+        case Refused() if not is_same_caller:
             return PassOn()
         case _:
             return result

@@ -5,12 +5,13 @@ where the thing happens, and add its row to the table in docs/operations.md (a t
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from proxy import __version__
+from proxy.core.circuit import State
 
 Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
 EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
@@ -44,6 +45,12 @@ class Metrics:
         )
         self._upstream_errors = self._counter(
             "upstream_errors", "Upstream calls without a usable answer.", "upstream", "reason"
+        )
+        self._upstream_retries = self._counter(
+            "upstream_retries", "Upstream calls that were tried again.", "upstream"
+        )
+        self._circuit = self._gauge(
+            "upstream_circuit_state", "1 for the state of the circuit breaker.", "upstream", "state"
         )
         self._upstream_ids = self._counter("upstream_ids", "Ids asked of upstreams.", "resource")
         self._coalesced = self._counter("coalesced_ids", "Ids that joined a fetch under way.", "resource")
@@ -111,6 +118,15 @@ class Metrics:
     def upstream_failed(self, upstream: str, reason: str) -> None:
         """An upstream call had no usable answer."""
         self._upstream_errors.labels(upstream, reason).inc()
+
+    def upstream_retried(self, upstream: str) -> None:
+        """An upstream call is tried again."""
+        self._upstream_retries.labels(upstream).inc()
+
+    def circuit(self, upstream: str, state: State) -> None:
+        """The state of an upstream's circuit, as of this scrape."""
+        for each in get_args(State):
+            self._circuit.labels(upstream, each).set(each == state)
 
     def upstream_asked(self, resource: str, ids: int) -> None:
         """Ids were asked of an upstream."""

@@ -4,22 +4,36 @@ Look up, decide, act. The policy (proxy/core/policy.py) decides; this is the onl
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.core import policy
-from proxy.core.http.directives import PLAIN, RequestDirectives
 from proxy.core.http.fields import RawField
-from proxy.core.policy import Absent, Decision, Hit, Limits, Miss, MissReason, Revalidate
-from proxy.fetcher import Failure, Loaded, Missing, PassOn, Refused, Result
-from proxy.loader import Loader
+from proxy.core.policy import (
+    Absent,
+    Asked,
+    Bypass,
+    BypassReason,
+    Decision,
+    Hit,
+    Limits,
+    Miss,
+    MissReason,
+    Revalidate,
+    Stale,
+    Unsatisfied,
+)
+from proxy.exchange import Fetched
+from proxy.loader import Loader, Want
 from proxy.metrics import EntityResult, Metrics
-from proxy.upstream import Fetched
+from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result
 from store.base import StoreError
 from store.entry import Entry, Key
 from store.tiered import TieredStore
+
+_ASKED = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,8 @@ class Found:
     """Why it was fetched, in the words of RFC 9211 section 2.2, if it was."""
     stored: bool = True
     collapsed: bool = False
+    validated: bool = False
+    """The upstream said 304: what we hold is still good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +68,19 @@ Outcome = Found | NotFound
 class Resolution:
     """What became of every id; when some id has no outcome, why the request as a whole can't be answered."""
 
-    outcomes: dict[str, Outcome]
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     passed: Fetched | None = None
     """The upstream's own answer, which is the answer to the request."""
     failure: str | None = None
-    """The upstream failed for this reason, and there is no copy to fall back on."""
+    """There is no usable answer, for this reason, and no copy to fall back on."""
+    retry_after: float | None = None
+    """Seconds after which it is worth asking again, if the failure says so."""
+    bypass: BypassReason | None = None
+    """The request has to go through as it is: what is held is not for it."""
     pass_on: bool = False
-    """The upstream's answer is beyond this cache: the request has to go through as it is."""
+    """The same: the upstream's answer is beyond this cache."""
+    unsatisfied: bool = False
+    """The request wants what is held alone, and that is not enough."""
     forward: str = "uri-miss"
     """Why the upstream was asked for what can't be answered, in the words of RFC 9211 section 2.2."""
     counts: Counter[EntityResult] = field(default_factory=Counter)
@@ -66,11 +88,11 @@ class Resolution:
     @property
     def complete(self) -> bool:
         """Whether every id has its outcome."""
-        return self.passed is None and self.failure is None and not self.pass_on
+        return self.passed is None and self.failure is None
 
 
 class Resolver:
-    """Resolves the entities of one resource."""
+    """Resolves the entities of one resource. `patience`: how long a request waits that has a copy, in seconds."""
 
     def __init__(
         self,
@@ -78,6 +100,7 @@ class Resolver:
         store: TieredStore,
         limits: Limits,
         *,
+        patience: float,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -85,55 +108,91 @@ class Resolver:
         self._loader = loader
         self._limits = limits
         self._store = store
+        self._patience = patience
         self._metrics = metrics
         self._clock = clock
 
     async def resolve(
         self,
         ids: Sequence[str],
-        directives: RequestDirectives = PLAIN,
+        asked: Asked = _ASKED,
         *,
         fields: Iterable[RawField] = (),
+        variant: str = "",
         single: bool = False,
-        needs_representation: bool = False,
     ) -> Resolution:
-        """Resolve ids, each of them once. `fields` go with a fill; `single` prefers the resource's single call.
+        """Resolve ids, each of them once. `fields` go with a fill; `variant` is the digest of the key fields.
 
-        `needs_representation`: an absence that came without a body of its own does not answer this request.
+        `single`: one id is asked for, its representation is to be shown, and the resource's single call preferred.
         """
-        entries = await self._look_up(ids)
-        now = self._clock()
-        decisions: dict[str, Decision] = {}
-        for entity in ids:
-            entry = entries.get(entity)
-            if needs_representation and entry is not None and entry.absent and entry.item is None:
-                entry = None
-            decisions[entity] = self._decide(entity, entry, directives, now)
-        asked = [entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)]
-        results: dict[str, Result] = {}
-        if asked:
-            self._count_misses(decisions[entity] for entity in asked)
-            held = frozenset(entity for entity in asked if _is_held(entries.get(entity)))
-            results = await self._loader.load(asked, held=held, fields=fields, single=single)
+        keys = {entity: Key(self.name, entity, variant) for entity in ids}
+        entries = await self._look_up(keys)
+        if single:
+            entries = {entity: entry for entity, entry in entries.items() if _is_shown(entry)}
+        decisions = self._decide(keys, entries, asked)
+        for decision in decisions.values():
+            if isinstance(decision, Bypass):
+                return Resolution(bypass=decision.reason)
+            if isinstance(decision, Unsatisfied):
+                return Resolution(unsatisfied=True)
+        want = Want(
+            ids=[entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)],
+            held={entity: entry for entity, entry in entries.items() if _is_held(entry)},
+            variant=variant,
+            fields=tuple(fields),
+            single=single,
+            usable=frozenset(
+                entity for entity, decision in decisions.items() if isinstance(decision, Revalidate)
+            ),
+            patience=self._patience,
+        )
+        results = await self._loader.load(want) if want.ids else {}
         resolution = _combine(decisions, results)
-        self._metrics.entities(self.name, resolution.counts)
+        self._refresh(decisions, want)
+        if not resolution.pass_on:
+            self._count(decisions, resolution)
         return resolution
+
+    def _decide(
+        self, keys: Mapping[str, Key], entries: Mapping[str, Entry], asked: Asked
+    ) -> dict[str, Decision]:
+        now = self._clock()
+        backing_off = self._loader.backing_off
+        decisions: dict[str, Decision] = {}
+        for entity, key in keys.items():
+            entry = entries.get(entity)
+            evicted = entry is None and self._store.evicted_recently(key)
+            decisions[entity] = policy.decide(
+                entry, asked, self._limits, now, evicted=evicted, backing_off=backing_off
+            )
+        return decisions
+
+    def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> None:
+        ids = [entity for entity, found in decisions.items() if isinstance(found, Stale) and found.refresh]
+        if ids:
+            self._loader.refresh(Want(ids, want.held, want.variant, want.fields, want.single))
+
+    def _count(self, decisions: Mapping[str, Decision], resolution: Resolution) -> None:
+        reasons = Counter(
+            decision.reason for decision in decisions.values() if isinstance(decision, Miss | Revalidate)
+        )
+        for reason, count in reasons.items():
+            self._metrics.missed(self.name, reason, count)
+        self._metrics.entities(self.name, resolution.counts)
 
     async def invalidate(self, entity: str, source: str) -> None:
         """Drop an entity for every use; return once that is durable, or the database has failed to make it so.
 
         In this process it holds from the start of the call, whatever the database does.
         """
-        self._loader.invalidate(entity)
         self._metrics.invalidated(self.name, source)
         with suppress(StoreError):  # counted where it happened
             await self._store.invalidate([Key(self.name, entity)])
 
-    async def _look_up(self, ids: Sequence[str]) -> dict[str, Entry]:
+    async def _look_up(self, keys: Mapping[str, Key]) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         absent: list[Key] = []
-        for entity in ids:
-            key = Key(self.name, entity)
+        for entity, key in keys.items():
             entry = self._store.peek(key)
             if entry is None:
                 absent.append(key)
@@ -143,19 +202,6 @@ class Resolver:
             for key, entry in (await self._store.load(absent)).items():
                 entries[key.id] = entry
         return entries
-
-    def _decide(
-        self, entity: str, entry: Entry | None, directives: RequestDirectives, now: float
-    ) -> Decision:
-        evicted = entry is None and self._store.evicted_recently(Key(self.name, entity))
-        return policy.decide(entry, directives, self._limits, now, evicted=evicted)
-
-    def _count_misses(self, decisions: Iterable[Decision]) -> None:
-        reasons = Counter(
-            decision.reason for decision in decisions if isinstance(decision, Miss | Revalidate)
-        )
-        for reason, count in reasons.items():
-            self._metrics.missed(self.name, reason, count)
 
 
 _FORWARD: dict[MissReason, str] = {
@@ -168,17 +214,21 @@ _FORWARD: dict[MissReason, str] = {
 }
 
 
-def _is_held(entry: Entry | None) -> bool:
-    return entry is not None and entry.item is not None and not entry.absent
+def _is_held(entry: Entry) -> bool:
+    return entry.item is not None and not entry.absent
 
 
-def _combine(decisions: dict[str, Decision], results: dict[str, Result]) -> Resolution:
+def _is_shown(entry: Entry) -> bool:
+    """An absence that came out of a bulk answer has no representation: it does not answer a GET."""
+    return not entry.absent or entry.item is not None
+
+
+def _combine(decisions: Mapping[str, Decision], results: Mapping[str, Result]) -> Resolution:
     """Put what was held and what was fetched together, in the order that was asked for."""
     outcomes: dict[str, Outcome] = {}
     counts: Counter[EntityResult] = Counter()
     passed: Fetched | None = None
-    failure: str | None = None
-    pass_on = False
+    failure: Failure | None = None
     forward: str | None = None
     for entity, decision in decisions.items():
         outcome = _outcome(decision, results.get(entity))
@@ -192,23 +242,26 @@ def _combine(decisions: dict[str, Decision], results: dict[str, Result]) -> Reso
         match outcome:
             case Refused(response):
                 passed = response
-            case Failure(reason, response):
+            case Failure():
                 # The first failure speaks for all; one that the upstream put into words is preferred.
-                failure = failure or reason
-                passed = passed or response
+                failure = failure or outcome
+                passed = passed or outcome.response
             case PassOn():
-                pass_on = True
-    return Resolution(outcomes, passed, failure, pass_on, forward or "uri-miss", counts)
+                return Resolution(pass_on=True)
+    reason, wait = (None, None) if failure is None else (failure.reason, failure.retry_after)
+    return Resolution(outcomes, passed, reason, wait, forward=forward or "uri-miss", counts=counts)
 
 
 def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | Failure | PassOn:
     match decision, result:
         case Hit(entry), _:
             return Found(entry, "hit")
+        case Stale(entry), _:
+            return Found(entry, "stale")
         case Absent(entry), _:
             return NotFound(entry, "negative")
-        case Miss() | Revalidate(), Loaded(entry, stored, collapsed):
-            return Found(entry, "miss", _FORWARD[decision.reason], stored=stored, collapsed=collapsed)
+        case Miss() | Revalidate(), Loaded(entry, stored, collapsed, validated):
+            return Found(entry, "miss", _FORWARD[decision.reason], stored, collapsed, validated)
         case Miss() | Revalidate(), Missing(entry, stored, collapsed):
             return NotFound(entry, "miss", _FORWARD[decision.reason], stored, collapsed)
         case Revalidate(entry), Failure():

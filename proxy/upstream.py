@@ -1,196 +1,45 @@
-"""The only user of aiohttp's client: connections, timeouts, TLS, and the one place where its exceptions are mapped.
-
-It works on aiohttp's connector and response parser, below ClientSession: a session would repeat a request by itself,
-outside any budget, and would not let a head through as it is.
-"""
+"""The only user of aiohttp's client: connections, timeouts, TLS, retries, and the circuit breaker of an upstream."""
 
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import StreamWriter
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EofStream, StreamReader
 from yarl import URL
 
 from config.load import SecretFile
 from config.model import LimitsConfig, UpstreamConfig
-from proxy.core.http.fields import RawField, is_safe_value, render, tokens
+from proxy.core.circuit import Circuit, Permit, State
+from proxy.core.http.fields import RawField, render
+from proxy.core.http.retry_after import retry_after
+from proxy.core.retry import RetryBudget, delay
+from proxy.exchange import CUT, Exchange, Fetched, Reason, StaleConnectionError, UpstreamError, mapped
 from proxy.metrics import Metrics
-from proxy.tunnel import Tunnel
 
 # Node's servers close a connection after 5 s of idleness. Reusing one for less than that loses few races, and a
 # lost race is a failed request where the method can't be repeated.
 _KEEP_ALIVE = 4.0
 # A name is asked for again as often as this, so that a moved service is followed quickly.
 _DNS_TTL = 10
-# Field lines that an upstream may send; more is a broken server.
-_MAX_FIELDS = 512
 
-_SWITCHING = 101
-_CUT = frozenset({"disconnected", "reset"})
-
-Reason = Literal[
-    "dns",
-    "connect",
-    "connect_timeout",
-    "tls",
-    "timeout",
-    "disconnected",
-    "reset",
-    "protocol",
-    "body",
-    "too_large",
-    "invalid_answer",
-    "implausible_absence",
-    "status",
-]
-
-
-class UpstreamError(Exception):
-    """The upstream did not answer, or not with something that can be used. Carries no data of the exchange."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason: Reason = reason
-
-
-class StaleConnectionError(UpstreamError):
-    """A kept-alive connection that the server had closed before the request reached it: worth one more try."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
-    """The head of an upstream's response, raw."""
-
-    status: int
-    reason: bytes
-    fields: tuple[RawField, ...]
-    chunked: bool
-    version: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A whole response of the upstream."""
-
-    head: ResponseHead
-    body: bytes
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is 2xx."""
-        return 200 <= self.head.status < 300  # noqa: PLR2004
-
-
-class Exchange:
-    """One request and its response on one connection."""
-
-    def __init__(self, connection: aiohttp.connector.Connection, *, reused: bool, header_bytes: int) -> None:
-        protocol = connection.protocol
-        if protocol is None:
-            raise UpstreamError("disconnected")
-        self.reused = reused
-        self.aborted = False
-        self._header_bytes = header_bytes
-        self._connection = connection
-        self._protocol: ResponseHandler = protocol
-        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
-        self._payload: StreamReader | None = None
-        self._is_sent = False
-        self._is_received = False
-
-    @contextmanager
-    def _before_answer(self) -> Iterator[None]:
-        try:
-            with _mapped():
-                yield
-        except UpstreamError as error:
-            if self.reused and not self.aborted and error.reason in _CUT:
-                raise StaleConnectionError(error.reason) from error
-            raise
-
-    async def send_head(self, head: bytes) -> None:
-        """Write a rendered request head, with its body if that is known."""
-        with self._before_answer():
-            await self._writer.write(head)
-
-    async def send_body(self, chunk: bytes, *, chunked: bool) -> None:
-        """Write some of the body; waits while the upstream does not read."""
-        with _mapped():
-            await self._writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-
-    async def end_request(self, *, chunked: bool = False) -> None:
-        """The request is whole; `chunked` writes the last chunk. Without this the connection is not used again."""
-        if chunked:
-            with _mapped():
-                await self._writer.write(b"0\r\n\r\n")
-        self._is_sent = True
-
-    async def receive_head(self, method: str, *, upgrade: bool = False) -> ResponseHead:
-        """Wait for the final response head; interim responses are dropped. `upgrade`: a 101 is final, too."""
-        with self._before_answer():
-            self._protocol.set_response_params(
-                skip_payload=method == "HEAD",
-                read_until_eof=True,
-                auto_decompress=False,
-                max_line_size=self._header_bytes,
-                max_field_size=self._header_bytes,
-                max_headers=_MAX_FIELDS,
-            )
-            while True:  # an upstream that sends interim responses for ever is ended by the caller's deadline
-                message, payload = await self._protocol.read()
-                if message.code >= 200 or (upgrade and message.code == _SWITCHING):  # noqa: PLR2004
-                    break
-                if message.code == _SWITCHING:  # nobody has asked for it
-                    raise UpstreamError("protocol")
-        self._payload = payload
-        fields = tuple(message.raw_headers)
-        # A transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1).
-        coded = message.chunked and tokens(fields, b"transfer-encoding") != [b"chunked"]
-        if coded or not all(is_safe_value(value) for _, value in fields):
-            raise UpstreamError("protocol")
-        reason = message.reason.encode("utf-8", "surrogateescape")
-        return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The response's body as it arrives; raises UpstreamError when it ends too early."""
-        if self._payload is None:
-            raise RuntimeError("the head comes first")
-        while True:
-            with _mapped():
-                chunk = await self._payload.readany()
-            if not chunk:
-                self._is_received = True
-                return
-            yield chunk
-
-    def tunnel(self) -> tuple[Tunnel, StreamWriter]:
-        """Leave HTTP after a 101."""
-        return Tunnel.on(self._protocol), self._writer
-
-    def abort(self) -> None:
-        """Cut the connection; whoever waits on it gets UpstreamError("disconnected")."""
-        self.aborted = True
-        if self._protocol.transport is not None:
-            self._protocol.transport.abort()
-
-    def close(self) -> None:
-        """Give the connection back if request and response came to their ends, else cut it."""
-        if self._is_sent and self._is_received and not self._protocol.should_close:
-            self._connection.release()
-        else:
-            self._connection.close()
+# What another try may heal. A name in a certificate, an answer that is none and a deadline are not among it.
+_PASSING = frozenset({"dns", "connect", "connect_timeout", "disconnected", "reset", "body"})
+_PASSING_STATUSES = frozenset({502, 503, 504})
+_TOO_MANY = 429
+# The upstream has answered, and is well: what it said is too much for us.
+_NO_FAILURE = frozenset({"too_large"})
 
 
 class Upstream:
-    """One owning service."""
+    """One owning service. `clock` gives epoch seconds, `monotonic` seconds that never step, `rng` a number in [0, 1).
+
+    The circuit and the retries are for the proxy's own requests. What is passed through is the application's call: it
+    is always tried, once, and says nothing of the circuit, so that one bad path does not take the others away.
+    """
 
     def __init__(
         self,
@@ -201,6 +50,8 @@ class Upstream:
         *,
         via: bytes,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        rng: Callable[[], float],
     ) -> None:
         self.name = name
         self.config = config
@@ -208,6 +59,11 @@ class Upstream:
         self.via = via
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
+        self._rng = rng
+        circuit = config.circuit
+        self._circuit = Circuit(failures=circuit.failures, window=circuit.window, open_for=circuit.open_for)
+        self._budget = RetryBudget(config.retries)
         self._url = URL(str(config.url))
         port = "" if self._url.is_default_port() else f":{self._url.port}"
         host = self._url.raw_host or ""
@@ -279,12 +135,12 @@ class Upstream:
         """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError."""
         exchange: Exchange | None = None
         try:
-            with _mapped():
+            with mapped():
                 connection, reused = await self._connect(fresh=fresh)
             exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
             yield exchange
         except UpstreamError as error:
-            cut_by_us = exchange is not None and exchange.aborted and error.reason in _CUT
+            cut_by_us = exchange is not None and exchange.aborted and error.reason in CUT
             if not cut_by_us and not isinstance(error, StaleConnectionError):
                 self._metrics.upstream_failed(self.name, error.reason)
             raise
@@ -314,6 +170,14 @@ class Upstream:
         """Count a response."""
         self._metrics.upstream_answered(self.name, route, status, seconds)
 
+    def failed(self, reason: Reason) -> None:
+        """Count a failure that `open` left to its caller to judge."""
+        self._metrics.upstream_failed(self.name, reason)
+
+    def circuit_state(self) -> State:
+        """The state of the circuit now."""
+        return self._circuit.state(self._monotonic())
+
     async def fetch(
         self,
         route: str,
@@ -325,75 +189,108 @@ class Upstream:
         max_body: int,
         within: float,
     ) -> Fetched:
-        """The proxy's own request, whole, `within` so many seconds. Raises UpstreamError.
+        """The proxy's own request, whole, `within` so many seconds, retries included. Raises UpstreamError.
 
-        It is idempotent, so it is repeated once when a reused connection turns out to be closed.
+        It is idempotent. While the circuit is open it fails at once.
         """
+        now = self._monotonic()
+        permit = self._circuit.admit(now)
+        if permit is None:
+            self._metrics.upstream_failed(self.name, "circuit_open")
+            raise UpstreamError("circuit_open", retry_after=self._circuit.retry_in(now))
+        self._budget.called(now)
+        call = _Call(route, method, target, fields, body, max_body)
         try:
-            async with asyncio.timeout(within):
+            fetched = await self._tried(call, within, permit)
+        except UpstreamError as error:
+            self._circuit.record(permit, self._monotonic(), ok=error.reason in _NO_FAILURE)
+            raise
+        except BaseException:
+            self._circuit.abandon(permit)
+            raise
+        self._circuit.record(permit, self._monotonic(), ok=not _is_failure(fetched.head.status))
+        return fetched
+
+    async def _tried(self, call: "_Call", within: float, permit: Permit) -> Fetched:
+        """Try a call, and again while that may help and there is time. The last outcome is the outcome."""
+        deadline = asyncio.get_running_loop().time() + within
+        # A probe asks whether the upstream is well, and a second question would not be the answer.
+        retries = 0 if permit.is_probe else self.config.retries
+        for attempt in range(retries + 1):
+            try:
+                outcome: Fetched | UpstreamError = await self._attempt(call, deadline)
+            except UpstreamError as error:
+                outcome = error
+            wait = self._wait(outcome, attempt) if attempt < retries else None
+            if (
+                wait is None
+                or asyncio.get_running_loop().time() + wait >= deadline
+                or not self._budget.take(self._monotonic())
+            ):
+                break
+            await asyncio.sleep(wait)
+            if not self._circuit.is_current(permit):
+                break  # other calls have opened it, and an open circuit lets nothing through
+            self._metrics.upstream_retried(self.name)
+            if isinstance(outcome, Fetched):  # the last one is for the caller to judge
+                self._metrics.upstream_failed(self.name, "status")
+        if isinstance(outcome, UpstreamError):
+            raise outcome
+        return outcome
+
+    def _wait(self, outcome: Fetched | UpstreamError, attempt: int) -> float | None:
+        """Seconds to wait before another try, or None if it would not help."""
+        if isinstance(outcome, UpstreamError):
+            return delay(attempt, self._rng) if outcome.reason in _PASSING else None
+        status = outcome.head.status
+        wished = retry_after(outcome.head.fields, now=self._clock())
+        if status in _PASSING_STATUSES or (status == _TOO_MANY and wished is not None):
+            return max(wished or 0.0, delay(attempt, self._rng))
+        return None
+
+    async def _attempt(self, call: "_Call", deadline: float) -> Fetched:
+        """One try; a kept-alive connection that the server had closed costs nothing."""
+        try:
+            async with asyncio.timeout_at(deadline):
                 try:
-                    return await self._fetch(route, method, target, fields, body, max_body, fresh=False)
+                    return await self._exchanged(call, fresh=False)
                 except StaleConnectionError:
-                    return await self._fetch(route, method, target, fields, body, max_body, fresh=True)
+                    return await self._exchanged(call, fresh=True)
         except TimeoutError:
             self._metrics.upstream_failed(self.name, "timeout")
             raise UpstreamError("timeout") from None
 
-    async def _fetch(
-        self,
-        route: str,
-        method: str,
-        target: bytes,
-        fields: list[RawField],
-        body: bytes,
-        max_body: int,
-        *,
-        fresh: bool,
-    ) -> Fetched:
-        start = self._clock()
-        head = [(b"Host", self.host), *fields, *self.credential(), (b"Via", b"1.1 " + self.via)]
-        if body:
-            head.append((b"Content-Length", b"%d" % len(body)))
+    async def _exchanged(self, call: "_Call", *, fresh: bool) -> Fetched:
+        start = self._monotonic()
+        head = [(b"Host", self.host), *call.fields, *self.credential(), (b"Via", b"1.1 " + self.via)]
+        if call.body:
+            head.append((b"Content-Length", b"%d" % len(call.body)))
         async with self.open(fresh=fresh) as exchange:
-            await exchange.send_head(self.render(method, target, head) + body)
+            await exchange.send_head(self.render(call.method, call.target, head) + call.body)
             await exchange.end_request()
-            response = await exchange.receive_head(method)
+            response = await exchange.receive_head(call.method)
             parts: list[bytes] = []
             size = 0
             async for chunk in exchange.body():
                 parts.append(chunk)
                 size += len(chunk)
-                if size > max_body:
+                if size > call.max_body:
                     raise UpstreamError("too_large")
-        self.answered(route, response.status, self._clock() - start)
+        self.answered(call.route, response.status, self._monotonic() - start)
         return Fetched(response, b"".join(parts))
 
 
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Turn what aiohttp raises into an UpstreamError; nothing of the message is kept, it may quote data."""
-    try:
-        yield
-    except TimeoutError as error:
-        # aiohttp's own ones concern the connect; the deadline of an exchange is a cancellation at this depth.
-        raise UpstreamError("connect_timeout") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise UpstreamError("dns") from error
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        raise UpstreamError("tls") from error
-    except (
-        aiohttp.ClientConnectorError,
-        aiohttp.ClientProxyConnectionError,
-        aiohttp.ClientHttpProxyError,
-    ) as error:
-        raise UpstreamError("connect") from error
-    except aiohttp.ServerDisconnectedError as error:
-        raise UpstreamError("disconnected") from error
-    except aiohttp.ClientPayloadError as error:
-        raise UpstreamError("body") from error
-    except HttpProcessingError as error:
-        raise UpstreamError("protocol") from error
-    except EofStream as error:
-        raise UpstreamError("disconnected") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamError("reset") from error
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request of the proxy's own."""
+
+    route: str
+    method: str
+    target: bytes
+    fields: list[RawField]
+    body: bytes
+    max_body: int
+
+
+def _is_failure(status: int) -> bool:
+    return status >= 500 or status == _TOO_MANY  # noqa: PLR2004 - RFC 9110 section 15.6, RFC 6585 section 4

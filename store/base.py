@@ -44,7 +44,8 @@ class StoreStats:
 
 
 class Store(Protocol):
-    """A durable table per resource. All calls may raise StoreError."""
+    """A durable table per resource, with one row an external id: keys with a variant have none. All calls may raise
+    StoreError."""
 
     def holds(self, resource: str) -> bool:
         """Whether the resource has a table here."""
@@ -62,7 +63,7 @@ class Store(Protocol):
 
         The internal id of a known external id never changes; local attributes stay. `version` counts up when
         the item's bytes differ from those stored, also when they were invalidated in between. Of several writes of
-        one key the last stands. Raises ValueError for what is no representation or has no table here.
+        one key the last stands. Raises ValueError for what is no representation or has no row here.
         """
         ...
 

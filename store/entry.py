@@ -15,6 +15,9 @@ class Key(NamedTuple):
 
     resource: str
     id: str
+    variant: str = ""
+    """Which of several representations of the entity: a digest of the key fields' values, empty where the resource
+    has none. One with a variant lives in memory alone: a table has one row an external id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,16 @@ class Entry:
     """Freshness lifetime (RFC 9111 section 4.2.1), jitter already taken off, counted from age zero."""
     initial_age: float = 0.0
     """Corrected initial age (RFC 9111 section 4.2.3)."""
+    stale_while_revalidate: float | None = None
+    """How long after the end of its freshness it may be used while it is refreshed (RFC 5861 section 3); None: the
+    operator's limit goes."""
+    stale_if_error: float | None = None
+    """How long after the end of its freshness it may be used while the upstream fails (RFC 5861 section 4); None:
+    likewise."""
+    must_revalidate: bool = False
+    """The origin forbids any stale use (RFC 9111 section 5.2.2.2)."""
+    shareable: bool = False
+    """The origin allows answering requests with credentials with it (RFC 9111 section 3.5)."""
     absent: bool = False
     status: int = 200
     """Status of a single GET's answer; only absences (404, 410) have another, and those live in memory alone."""

@@ -9,14 +9,17 @@ from cachetools import TLRUCache
 
 from store.entry import Entry, Key
 
-OVERHEAD = 750
+OVERHEAD = 800
 """Bytes that an entry costs besides its strings: Entry, Key, Slot, floats, the cache's heap item, its links and its
-places in four tables. Measured with tracemalloc from 5,000 to 100,000 entries: 600 to 700 when freshly filled,
-810 to 910 after every entry was replaced (the heap keeps a dead item, the cache the first key object); what it moves
+places in four tables. Measured with tracemalloc from 5,000 to 100,000 entries: 640 to 740 when freshly filled,
+850 to 960 after every entry was replaced (the heap keeps a dead item, the cache the first key object); what it moves
 within is the doubling of the tables. tests/unit/store/test_memory.py measures it again."""
 
 HEADER_OVERHEAD = 64
 """Bytes of the tuple of a header field and of its place in the outer tuple; the two byte strings are counted."""
+
+VARIANT_OVERHEAD = 250
+"""Bytes of a variant's places in the index of variants: 30 for one of many of an entity, 310 for the only one."""
 
 EVICTED_REMEMBERED = 8_192
 """So many evicted keys are remembered by hash, to tell a miss that more memory would have saved. About 1.5 MB;
@@ -39,6 +42,8 @@ class Slot:
 def size_of(entry: Entry) -> int:
     """Bytes that the entry takes in memory, everything that hangs on it included."""
     size = OVERHEAD + getsizeof(entry.key.id)
+    if entry.key.variant:
+        size += VARIANT_OVERHEAD + getsizeof(entry.key.variant)
     if entry.item is not None:
         size += getsizeof(entry.item)
     if entry.internal_id is not None:
@@ -99,6 +104,7 @@ class MemoryTier:
         self._on_evict = on_evict
         self._cache = _Cache(max_bytes, clock, self._gone)
         self._counts: dict[str, int] = {}
+        self._variants: dict[tuple[str, str], set[str]] = {}  # of each entity that is here with any
         self._evicted: OrderedDict[int, None] = OrderedDict()
 
     def get(self, key: Key) -> Entry | None:
@@ -137,11 +143,16 @@ class MemoryTier:
         return True
 
     def discard(self, key: Key) -> None:
-        """Forget the key; not an eviction."""
+        """Forget the entity, every variant of it; not an eviction.
+
+        A variant that was evicted before goes on being remembered for that: the index has only what is here.
+        """
         with self._cache.timer as now:
             self._cache.expire(now)
-            self._evicted.pop(hash(key), None)
-            self._drop(key)
+            for variant in ("", *self._variants.get(key[:2], ())):
+                one = key._replace(variant=variant)
+                self._evicted.pop(hash(one), None)
+                self._drop(one)
 
     def clear(self) -> None:
         """Forget everything; not an eviction."""
@@ -179,6 +190,21 @@ class MemoryTier:
             self._counts[old.key.resource] -= 1
         if _is_representation(entry):
             self._counts[entry.key.resource] = self._counts.get(entry.key.resource, 0) + 1
+        if old is None and entry is not None:
+            self._index(entry.key)
+        elif old is not None and entry is None:
+            self._unindex(old.key)
+
+    def _index(self, key: Key) -> None:
+        if key.variant:
+            self._variants.setdefault(key[:2], set()).add(key.variant)
+
+    def _unindex(self, key: Key) -> None:
+        if key.variant:
+            variants = self._variants[key[:2]]
+            variants.discard(key.variant)
+            if not variants:
+                del self._variants[key[:2]]
 
     def _gone(self, key: Key, slot: Slot, reason: str) -> None:
         represented = _is_representation(slot.entry)

@@ -25,6 +25,13 @@ HELD, INVALIDATED, PRUNED = 0, 1, 2
 """Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
 eviction, and stays only for its ids and local attributes."""
 
+_STALE_COLUMNS = (
+    ("stale_while_revalidate", "REAL"),
+    ("stale_if_error", "REAL"),
+    ("must_revalidate", "INTEGER NOT NULL DEFAULT 0"),
+    ("shareable", "INTEGER NOT NULL DEFAULT 0"),
+)
+
 FIXED_COLUMNS = (
     ("last_synced_at", "TEXT NOT NULL"),
     ("received_at", "REAL NOT NULL"),
@@ -35,6 +42,7 @@ FIXED_COLUMNS = (
     ("invalidated", f"INTEGER NOT NULL DEFAULT {HELD}"),
     ("headers", "TEXT"),
     ("item", "TEXT"),
+    *_STALE_COLUMNS,
 )
 
 _LOCAL_TYPES = ("TEXT", "INTEGER", "REAL")
@@ -47,7 +55,18 @@ def _registry(db: "Database") -> None:
     )
 
 
-STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (("0001_registry", _registry),)
+def _stale_columns(db: "Database") -> None:
+    # Of a table that a person has dropped the registry still knows.
+    tables = f"SELECT table_name FROM {REGISTRY} JOIN sqlite_master ON type = 'table' AND name = table_name"
+    for (table,) in db.execute(tables).fetchall():
+        for name, kind in _STALE_COLUMNS:
+            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
+
+
+STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
+    ("0001_registry", _registry),
+    ("0002_stale_columns", _stale_columns),
+)
 """Applied in this order. A step that changes the entities' tables goes through the registry."""
 
 

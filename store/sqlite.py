@@ -105,12 +105,12 @@ class SqliteStore:
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """Store representations in one transaction; each as it now stands, once it is durable.
 
-        Raises StoreError, having stored none of them; ValueError for an absence, a husk or a resource that has no
-        table here. Of several writes of one key the last stands.
+        Raises StoreError, having stored none of them; ValueError for an absence, a husk, a variant or a resource
+        that has no table here. Of several writes of one key the last stands.
         """
         for entry, _ in writes:
-            if entry.item is None or entry.absent or not self.holds(entry.key.resource):
-                raise ValueError("only representations are stored, and only where there is a table")
+            if entry.item is None or entry.absent or not self._has_row(entry.key):
+                raise ValueError("only representations are stored, and only where there is a row for them")
         if not writes:
             return {}
         put = partial(self._put, writes)
@@ -184,10 +184,13 @@ class SqliteStore:
             raise
         self._on_operation(name, perf_counter() - started, True)  # noqa: FBT003 - the hook's shape
 
+    def _has_row(self, key: Key) -> bool:
+        return key.resource in self._tables and not key.variant
+
     def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
         found: dict[Key, Entry] = {}
         for resource, table in self._tables.items():
-            ids = [key.id for key in keys if key.resource == resource]
+            ids = [key.id for key in keys if key.resource == resource and not key.variant]
             found.update(table.get(connection, ids))
         return found
 
@@ -199,7 +202,7 @@ class SqliteStore:
 
     def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
         for key in keys:
-            if self.holds(key.resource):
+            if self._has_row(key):
                 self._tables[key.resource].invalidate(connection, key.id)
 
     def _stats(self, connection: sqlite3.Connection) -> StoreStats:

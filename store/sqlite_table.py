@@ -44,7 +44,8 @@ class Table:
         self._owner = f"SELECT 1 FROM {table} WHERE id = ?"
         self._select = (
             f"SELECT {external}, id, last_synced_at, received_at, lifetime, initial_age, version, source_version,"
-            f" headers, CAST(item AS BLOB) FROM {table} WHERE {external} IN "
+            " headers, CAST(item AS BLOB), stale_while_revalidate, stale_if_error, must_revalidate, shareable"
+            f" FROM {table} WHERE {external} IN "
         )
         emptied = "".join(f", {quoted(name)} = NULL" for name in spec.columns)
         self._empty = f"UPDATE {table} SET invalidated = :state, item = NULL, headers = NULL{emptied}"
@@ -119,6 +120,10 @@ class Table:
             "source_version": entry.source_version,
             "headers": _headers_text(entry.headers),
             "item": _readable(entry.item),
+            "stale_while_revalidate": entry.stale_while_revalidate,
+            "stale_if_error": entry.stale_if_error,
+            "must_revalidate": entry.must_revalidate,
+            "shareable": entry.shareable,
         }
         for place, name in enumerate(self._columns):
             values[f"c{place}"] = _column_text(write.columns.get(name))
@@ -127,6 +132,7 @@ class Table:
 
 _REFRESHED = (
     "last_synced_at", "received_at", "lifetime", "initial_age", "source_version", "headers", "item",
+    "stale_while_revalidate", "stale_if_error", "must_revalidate", "shareable",
 )  # fmt: skip
 """What each write sets besides the configured columns; local attributes are not among it."""
 
@@ -136,16 +142,27 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _entry(
-    key: Key, row: tuple[str, str, str, float, float, float, int, str | None, str | None, bytes | None]
-) -> Entry:
-    _, internal_id, synced, received_at, lifetime, initial_age, version, source_version, headers, item = row
+_Row = tuple[
+    str, str, str, float, float, float, int, str | None, str | None, bytes | None,
+    float | None, float | None, int, int,
+]  # fmt: skip
+
+
+def _entry(key: Key, row: _Row) -> Entry:
+    _, internal_id, synced, received_at, lifetime, initial_age, version, source_version, headers, item = row[
+        :10
+    ]
+    while_revalidate, if_error, must_revalidate, shareable = row[10:]
     return Entry(
         key=key,
         item=item,
         received_at=received_at,
         lifetime=lifetime,
         initial_age=initial_age,
+        stale_while_revalidate=while_revalidate,
+        stale_if_error=if_error,
+        must_revalidate=bool(must_revalidate),
+        shareable=bool(shareable),
         headers=_headers(headers),
         internal_id=internal_id,
         version=version,

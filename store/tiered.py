@@ -2,24 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from store.base import Store, StoreError, StoreStats
 from store.entry import Entry, Key, Write
+from store.gathered_reads import GatheredReads
+from store.generation import Generations, Watch
 from store.memory import MemoryTier
 from store.write_behind import WriteBehind
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class _Read:
-    """A key that is being read from the database."""
-
-    readers: int = 0
-    changes: int = 0
-    """Puts and invalidations since the first reader began: an answer from before one is not the truth any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,11 @@ class TieredStore:
         self._on_error = on_error
         self._is_missing = wanted and database is None
         self._failing: set[str] = set()  # the operations that failed when they were last tried
-        self._reads: dict[Key, _Read] = {}
+        self._generations = Generations()
+        self._reads: GatheredReads | None = None
         self._behind: WriteBehind | None = None
         if database is not None:
+            self._reads = GatheredReads(database, on_result=self._noted)
             self._behind = WriteBehind(
                 database, on_confirmed=self._confirmed, on_result=self._noted, max_pending=max_pending
             )
@@ -91,7 +87,8 @@ class TieredStore:
     async def load(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """What there is of those keys, in memory, on its way to the database or in it; husks too.
 
-        A database that fails counts as one that has nothing. What is put or invalidated meanwhile wins.
+        A database that fails counts as one that has nothing. What is put or invalidated meanwhile wins. What is
+        asked for in one turn of the event loop is read together.
         """
         found: dict[Key, Entry] = {}
         asked: list[Key] = []
@@ -99,35 +96,45 @@ class TieredStore:
             entry = self._known(key)
             if entry is not None:
                 found[key] = entry
-            elif self._database is not None and self._database.holds(key.resource):
+            elif self._has_row(key):
                 asked.append(key)
-        if asked and self._database is not None:
-            found.update(await self._read(self._database, asked))
+        if asked and self._reads is not None:
+            found.update(await self._read(self._reads, asked))
         return found
 
-    def put(self, write: Write) -> None:
-        """Keep the entry: in memory at once; behind that in the database, if its resource has a table there and
-        it is no absence."""
+    def watch(self, keys: Iterable[Key]) -> Watch:
+        """Have what happens to these keys from here on counted, for `put`. Close the watch at the end."""
+        return self._generations.watch(keys)
+
+    def put(self, write: Write, *, seen: Watch | None = None) -> bool:
+        """Keep the entry: in memory at once; behind that in the database, if it has a row there and is no absence.
+
+        `seen` watches since what brings the entry began: should the key have been put or invalidated since, this
+        keeps nothing. Returns whether that was not so.
+        """
+        if seen is not None and not seen.is_current(write.entry.key):
+            return False
         if write.entry.durable:
             # Made out of one that was: it has to be stored again to be so.
             write = write._replace(entry=replace(write.entry, durable=False))
-        key = write.entry.key
-        self._changed(key)
+        self._generations.changed(write.entry.key)
         self.memory.put(write.entry, self._usable_until(write.entry))
         self._queue(write)
+        return True
 
     def invalidate(self, keys: Iterable[Key]) -> asyncio.Future[None]:
-        """Forget the representations, in memory at once, in the database behind that.
+        """Forget the entities, every variant of each: in memory at once, in the database behind that.
 
         Await the future to know it durable. It raises StoreError when the database failed; then this process goes
         on treating them as forgotten, and tells the database again with what it tells it next.
         """
         waiters: list[asyncio.Future[None]] = []
         for key in keys:
-            self._changed(key)
-            self.memory.discard(key)
-            if self._behind is not None and self._has_table(key.resource):
-                waiters.append(self._behind.invalidate(key))
+            entity = key._replace(variant="")
+            self._generations.invalidated(entity)
+            self.memory.discard(entity)
+            if self._behind is not None and self._has_row(entity):
+                waiters.append(self._behind.invalidate(entity))
         return _all(waiters)
 
     async def persist(self, writes: Sequence[Write]) -> dict[Key, Entry]:
@@ -179,9 +186,12 @@ class TieredStore:
         """Write what is queued, then stop; what is put after this stays in memory. Idempotent."""
         if self._behind is not None:
             await self._behind.close()
+        if self._reads is not None:
+            await self._reads.close()
 
-    def _has_table(self, resource: str) -> bool:
-        return self._database is not None and self._database.holds(resource)
+    def _has_row(self, key: Key) -> bool:
+        """Whether there is a place for the key in the database: a table of its resource has one row an id."""
+        return self._database is not None and not key.variant and self._database.holds(key.resource)
 
     def _known(self, key: Key) -> Entry | None:
         """What is known of the key without the database."""
@@ -192,32 +202,25 @@ class TieredStore:
                 self._promote(entry)
         return entry
 
-    async def _read(self, database: Store, keys: Sequence[Key]) -> dict[Key, Entry]:
-        reads = [self._reads.setdefault(key, _Read()) for key in keys]
+    async def _read(self, reads: GatheredReads, keys: Sequence[Key]) -> dict[Key, Entry]:
         # What is still to be forgotten when the read begins may be in its answer, even if it is forgotten by then.
-        before = [(read.changes, self._is_forgotten(key)) for key, read in zip(keys, reads, strict=True)]
-        for read in reads:
-            read.readers += 1
-        try:
-            answer = await self._tried("get", database.get_many(keys))
-        finally:
-            for key, read in zip(keys, reads, strict=True):
-                read.readers -= 1
-                if not read.readers:
-                    self._reads.pop(key, None)
+        were_forgotten = {key for key in keys if self._is_forgotten(key)}
         found: dict[Key, Entry] = {}
-        for key, read, (changes, was_forgotten) in zip(keys, reads, before, strict=True):
-            entry = None if read.changes != changes or answer is None else answer.get(key)
-            if entry is not None and (was_forgotten or self._is_forgotten(key)):
-                entry = replace(entry, item=None, headers=())
-            if entry is None:
-                entry = self._known(key)
-            elif entry.item is not None and self.memory.get(key) is None:
-                self._promote(entry)
-            if entry is not None:
-                found[key] = entry
-            result = "hit" if entry is not None and entry.item is not None else "miss"
-            self._on_lookup(key.resource, "database", "error" if answer is None else result)
+        with closing(self._generations.watch(keys)) as watch:
+            answers = await reads.get(keys)
+            for key in keys:
+                # An answer from before a change is not the truth any more.
+                entry = answers.get(key) if watch.is_current(key) else None
+                if entry is not None and (key in were_forgotten or self._is_forgotten(key)):
+                    entry = replace(entry, item=None, headers=())
+                if entry is None:
+                    entry = self._known(key)
+                elif entry.item is not None and self.memory.get(key) is None:
+                    self._promote(entry)
+                if entry is not None:
+                    found[key] = entry
+                result = "hit" if entry is not None and entry.item is not None else "miss"
+                self._on_lookup(key.resource, "database", result if key in answers else "error")
         return found
 
     def _is_forgotten(self, key: Key) -> bool:
@@ -229,19 +232,9 @@ class TieredStore:
         if usable_until > self._clock():
             self.memory.put(entry, usable_until)
 
-    def _changed(self, key: Key) -> None:
-        read = self._reads.get(key)
-        if read is not None:
-            read.changes += 1
-
     def _queue(self, write: Write) -> bool:
         entry = write.entry
-        if (
-            self._behind is None
-            or entry.absent
-            or entry.item is None
-            or not self._has_table(entry.key.resource)
-        ):
+        if self._behind is None or entry.absent or entry.item is None or not self._has_row(entry.key):
             return False
         is_queued = self._behind.put(write)
         if not is_queued:

@@ -1,15 +1,18 @@
 """The bulk face: split a body into ids, resolve them, put the answer together in order."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from proxy.core import cache_status
+from proxy.core import cache_status, policy
 from proxy.core.http import directives
+from proxy.core.http.validation import is_conditional
+from proxy.core.policy import Asked, BypassReason
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound, Resolution
 from proxy.web.passthrough import Passage
-from proxy.web.resource import JSON, UNAVAILABLE, Resource, age, date
+from proxy.web.resource import JSON, Resource, age, date
 from proxy.web.served import Served, passed
 from store.entry import Key
 
@@ -29,58 +32,64 @@ class BulkHandler:
 
     async def __call__(self, request: Request) -> Served:
         """Answer one request: from the cache, by a fill, or by passing it on as it is."""
-        reason = self._refused_by_head(request)
-        if reason is not None:
-            return await self._pass_on(request, reason)
-        body, whole = await request.read_at_most(self._resource.limits.bulk_body)
+        resource = self._resource
+        asked = self._asked(request)
+        past = policy.bypass(asked)
+        if past is not None:
+            return await self._bypass(request, past.reason)
+        body, whole = await request.read_at_most(resource.limits.bulk_body)
         ids = self._request.parse(body) if whole else None
         if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
-            return await self._pass_on(request, "bypass_shape", body, whole=whole)
+            return await self._bypass(request, "bypass_shape", body, whole=whole)
         unique = tuple(dict.fromkeys(ids))
-        resolution = await self._resource.resolver.resolve(
-            unique, directives.of_request(request.fields), fields=self._resource.sharing.fill_fields(request)
+        started = asyncio.get_running_loop().time()
+        resolution = await resource.resolver.resolve(
+            unique,
+            asked,
+            fields=resource.sharing.fill_fields(request),
+            variant=resource.sharing.variant(request),
         )
-        if resolution.pass_on:
-            served = await self._pass_on(request, None, body, whole=True)
-        elif not resolution.complete:
-            served = self._failed(resolution)
+        if resolution.bypass is not None:
+            served = await self._bypass(request, resolution.bypass, body, whole=True)
+        elif resolution.pass_on:
+            within = resource.time_left(started)
+            served = await self._pass_on(request, "uncacheable", body, whole=True, within=within)
+        elif resolution.unsatisfied or not resolution.complete:
+            # A partial list would read as "not found", so the whole request fails.
+            served = Served(resource.failure(resolution, single=False), self.route, "error")
         else:
             served = self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
         if len(unique) > 1:
             return served
-        return replace(served, ref=self._resource.refs.of(Key(self._resource.name, unique[0])))
+        return replace(served, ref=resource.refs.of(Key(resource.name, unique[0])))
 
-    def _refused_by_head(self, request: Request) -> str | None:
-        """Why a request can't be answered from the cache, as far as its head says."""
-        if b"?" in request.target:
-            return "bypass_query"
-        if self._resource.sharing.bypasses(request):
-            return "bypass_credential"
+    def _asked(self, request: Request) -> Asked:
+        """The request, as far as its head says."""
         media_type = request.header("content-type").partition(";")[0].strip().lower()
         length = request.content_length
         is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
-        plain = is_json and not request.header("content-encoding")
-        if not plain or (length is not None and length > self._resource.limits.bulk_body):
-            return "bypass_shape"
-        if directives.of_request(request.fields).no_store:
-            return "no_cache"
-        return None
+        plain = is_json and not request.header("content-encoding") and not is_conditional(request.fields)
+        return Asked(
+            directives=directives.of_request(request.fields),
+            query=b"?" in request.target,
+            other_shape=not plain or (length is not None and length > self._resource.limits.bulk_body),
+            credential=self._resource.sharing.has_credential(request),
+        )
+
+    async def _bypass(
+        self, request: Request, reason: BypassReason, read: bytes = b"", *, whole: bool = False
+    ) -> Served:
+        self._resource.bypassed(reason)
+        return await self._pass_on(request, reason, read, whole=whole)
 
     async def _pass_on(
-        self, request: Request, reason: str | None, read: bytes = b"", *, whole: bool = False
+        self, request: Request, reason: str, read: bytes, *, whole: bool, within: float | None = None
     ) -> Served:
-        """Stream a request on as it is; `reason` is a miss reason, or None if the answer's shape is at fault."""
-        if reason is not None:
-            self._resource.metrics.missed(self._resource.name, reason)
-        detail = (reason or "uncacheable").removeprefix("bypass_").replace("_", "-")
-        passage = Passage(self.route, read=read, read_all=whole, note=cache_status.bypass(detail))
+        """Stream a request on as it is, with what was read of it."""
+        detail = reason.removeprefix("bypass_").replace("_", "-")
+        note = cache_status.bypass(detail)
+        passage = Passage(self.route, read=read, read_all=whole, note=note, within=within)
         return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass")
-
-    def _failed(self, resolution: Resolution) -> Served:
-        """Some id has no answer: a partial list would read as "not found", so the whole request fails."""
-        if resolution.passed is not None:
-            return Served(self._resource.relay(resolution.passed, resolution.forward), self.route, "error")
-        return Served(Reply.of_problem(UNAVAILABLE), self.route, "error")
 
     def _assembled(self, ids: Sequence[str], resolution: Resolution) -> Served:
         now = self._resource.clock()

@@ -17,6 +17,7 @@ from proxy.core import cache_status
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField, render
 from proxy.core.problem import Problem
+from proxy.exchange import Exchange, ResponseHead, StaleConnectionError, UpstreamError
 from proxy.messages import (
     Answer,
     AnswerCutError,
@@ -28,7 +29,7 @@ from proxy.messages import (
     bodiless,
     render_head,
 )
-from proxy.upstream import Exchange, ResponseHead, StaleConnectionError, Upstream, UpstreamError
+from proxy.upstream import Upstream
 
 # Methods that may be sent again when a kept-alive connection turns out to be closed (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -52,6 +53,9 @@ class Passage:
     on_outcome: OnOutcome | None = None
     """Called with the status before the response's head goes to the client; with None if the request was sent, at
     least in part, and there was no response: what it has done is unknown then."""
+    within: float | None = None
+    """Seconds that the response's head may take, instead of the upstream's `timeout`: for a request that has spent
+    some of those already."""
 
 
 class PassThrough:
@@ -64,15 +68,8 @@ class PassThrough:
 
     async def send(self, request: Request, passage: Passage) -> Answer:
         """Pass a request on and its answer back. Raises ClientDisconnected."""
-        started = self._clock()
-        retriable = request.method in _IDEMPOTENT and not request.has_body
         try:
-            try:
-                return await self._attempt(request, passage, started, fresh=False)
-            except StaleConnectionError:
-                if not retriable:
-                    raise
-                return await self._attempt(request, passage, started, fresh=True)
+            return await self._tried(request, passage)
         except UpstreamError as error:
             if request.disconnected:
                 raise ClientDisconnected from error
@@ -82,18 +79,31 @@ class PassThrough:
             timed_out = error.reason in {"timeout", "connect_timeout"}
             return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
 
-    async def _attempt(self, request: Request, passage: Passage, started: float, *, fresh: bool) -> Answer:
+    async def _tried(self, request: Request, passage: Passage) -> Answer:
+        started = self._clock()
+        tell = _once(passage.on_outcome)
+        again = request.method in _IDEMPOTENT and not request.has_body
+        try:
+            return await self._attempt(request, passage, tell, started, again=again, fresh=False)
+        except StaleConnectionError as error:
+            if not again:
+                self._upstream.failed(error.reason)
+                raise
+        try:
+            return await self._attempt(request, passage, tell, started, again=False, fresh=True)
+        except BaseException:
+            await tell(None)  # nobody knows what the first try has done
+            raise
+
+    async def _attempt(
+        self, request: Request, passage: Passage, tell: OnOutcome, started: float, *, again: bool, fresh: bool
+    ) -> Answer:
+        """One try; `again`: a kept-alive connection that turns out to be closed is not the end."""
         async with self._upstream.open(fresh=fresh) as exchange:
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
-            status: int | None = None
             try:
-                try:
-                    head = await self._receive(exchange, request, upload)
-                    status = head.status
-                finally:
-                    if passage.on_outcome is not None:
-                        await passage.on_outcome(status)
+                head = await self._answered(exchange, request, passage, tell, upload, again=again)
                 self._upstream.answered(passage.route, head.status, self._clock() - started)
                 if head.status == 101:  # noqa: PLR2004
                     return await self._tunnel(exchange, request, head)
@@ -105,6 +115,26 @@ class PassThrough:
                 request.on_disconnect(None)
                 if upload is not None:
                     await _settle(upload)
+
+    async def _answered(
+        self,
+        exchange: Exchange,
+        request: Request,
+        passage: Passage,
+        tell: OnOutcome,
+        upload: asyncio.Task[None] | None,
+        *,
+        again: bool,
+    ) -> ResponseHead:
+        """Wait for the head, and tell of the outcome before anybody sees it."""
+        try:
+            head = await self._receive(exchange, request, upload, passage.within)
+        except BaseException as error:
+            if not (again and isinstance(error, StaleConnectionError)):
+                await tell(None)
+            raise
+        await tell(head.status)
+        return head
 
     async def _send(
         self, exchange: Exchange, request: Request, passage: Passage
@@ -148,15 +178,20 @@ class PassThrough:
             raise StalledError from None
 
     async def _receive(
-        self, exchange: Exchange, request: Request, upload: asyncio.Task[None] | None
+        self,
+        exchange: Exchange,
+        request: Request,
+        upload: asyncio.Task[None] | None,
+        within: float | None,
     ) -> ResponseHead:
         loop = asyncio.get_running_loop()
+        seconds = self._upstream.config.timeout if within is None else within
         try:
             async with asyncio.timeout(None) as deadline:
 
                 def start_clock(_: object = None) -> None:
                     if not deadline.expired():
-                        deadline.reschedule(loop.time() + self._upstream.config.timeout)
+                        deadline.reschedule(loop.time() + seconds)
 
                 if upload is None:
                     start_clock()
@@ -223,6 +258,19 @@ class PassThrough:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
         return Streamed(101, keep_alive=False)
+
+
+def _once(on_outcome: OnOutcome | None) -> OnOutcome:
+    """The first outcome is the outcome."""
+    told = on_outcome is None
+
+    async def tell(status: int | None) -> None:
+        nonlocal told
+        if not told and on_outcome is not None:
+            told = True
+            await on_outcome(status)
+
+    return tell
 
 
 class StalledError(Exception):

@@ -1,7 +1,9 @@
 """What the faces of one resource have in common."""
 
+import asyncio
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 from config.model import LimitsConfig, ResourceConfig
@@ -9,20 +11,26 @@ from proxy.core import cache_status
 from proxy.core.bulk import AnswerShape, RequestShape
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField
+from proxy.core.policy import BypassReason
 from proxy.core.problem import Problem
+from proxy.exchange import Fetched
 from proxy.log import Refs
 from proxy.messages import Reply
 from proxy.metrics import Metrics
-from proxy.resolver import Resolver
-from proxy.upstream import Fetched, Upstream
+from proxy.resolver import Resolution, Resolver
+from proxy.upstream import Upstream
 from proxy.web.passthrough import PassThrough
 from proxy.web.sharing import Sharing
 
 JSON = b"application/json; charset=utf-8"
 # An upstream that can't be reached now may be back as soon as this.
 _RETRY_AFTER = 1
-
-
+# What a request that is passed on after a fill has at the least: a fill that took all the time leaves it a chance,
+# and the sum stays below the application's own time-out.
+_LEAST_SECONDS = 0.5
+# Failures after which nobody was asked: the request may come again.
+_NOT_ASKED = frozenset({"circuit_open", "overloaded"})
+_TIMED_OUT = frozenset({"timeout", "connect_timeout"})
 # The length is written anew. A cookie would go to everybody who waited for the same fill.
 _NOT_RELAYED = frozenset({b"content-length", b"set-cookie"})
 
@@ -56,6 +64,29 @@ class Resource:
         fields.append((cache_status.NAME, status))
         return Reply(fetched.head.status, fields, fetched.body, reason=fetched.head.reason)
 
+    def failure(self, resolution: Resolution, *, single: bool) -> Reply:
+        """The answer to a request that has none: the upstream's own error, or a problem of ours."""
+        if resolution.unsatisfied:
+            return Reply.of_problem(NOT_HELD)
+        if resolution.passed is not None:
+            return self.relay(resolution.passed, resolution.forward)
+        wait = max(_RETRY_AFTER, math.ceil(resolution.retry_after or 0))
+        unavailable = Reply.of_problem(replace(UNAVAILABLE, retry_after=wait))
+        if not single or resolution.failure in _NOT_ASKED:
+            return unavailable
+        return Reply.of_problem(GATEWAY_TIMEOUT if resolution.failure in _TIMED_OUT else BAD_GATEWAY)
+
+    def bypassed(self, reason: BypassReason) -> None:
+        """Count a request that goes past the cache."""
+        self.metrics.missed(self.name, reason)
+        if reason == "bypass_credential":
+            self.sharing.bypassed()
+
+    def time_left(self, started: float) -> float:
+        """Seconds that a request which came at `started` (the loop's time) may still take."""
+        spent = asyncio.get_running_loop().time() - started
+        return max(_LEAST_SECONDS, self.upstream.config.timeout - spent)
+
 
 UNAVAILABLE = Problem(
     503,
@@ -64,6 +95,7 @@ UNAVAILABLE = Problem(
 )
 BAD_GATEWAY = Problem(502, "The upstream could not be reached, or its answer could not be understood.")
 GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
+NOT_HELD = Problem(504, "Only a stored answer was asked for, and there is none that may be used.")
 
 
 def date(now: float) -> RawField:

@@ -68,6 +68,24 @@ async def test_an_entry_comes_back_as_it_went(store: Store) -> None:
     assert await store.get_many([A]) == {A: confirmed}
 
 
+@pytest.mark.parametrize("seconds", [None, 0.0, 1 / 3, 1e300, float("inf")])
+@pytest.mark.parametrize("flag", [False, True])
+async def test_what_the_origin_allows_comes_back_as_it_went(
+    store: Store, seconds: float | None, flag: bool
+) -> None:
+    ways = (
+        {"stale_while_revalidate": seconds, "must_revalidate": flag},
+        {"stale_if_error": seconds, "shareable": flag},
+    )
+    for way in ways:
+        confirmed = await store.put_many([Write(replace(entry(A), **way), {})])  # type: ignore[arg-type]
+        kept = (await store.get_many([A]))[A]
+        assert kept == confirmed[A]
+        assert {name: getattr(kept, name) for name in way} == way
+        assert isinstance(kept.must_revalidate, bool)
+        assert isinstance(kept.shareable, bool)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -132,6 +150,16 @@ async def test_an_invalidated_row_is_a_husk_that_can_be_filled_again(store: Stor
     again = (await store.put_many([write("a", b"1")]))[A]
     assert (again.internal_id, again.version) == (before.internal_id, 2)
     assert (await store.get_many([A]))[A].item == b"1"
+
+
+async def test_a_variant_has_no_row(store: Store) -> None:
+    variant = A._replace(variant="v")
+    await store.put_many([write("a", b"1")])
+    with pytest.raises(ValueError, match="only representations"):
+        await store.put_many([Write(entry(variant, b"2"), {})])
+    await store.invalidate_many([variant])
+    assert await store.get_many([variant]) == {}
+    assert (await store.get_many([A, variant]))[A].item == b"1"
 
 
 async def test_counts_follow_representations(store: Store) -> None:

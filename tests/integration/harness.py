@@ -269,7 +269,7 @@ async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[P
     }
     await asyncio.to_thread(file.write_text, yaml.safe_dump(document))
     clock = Clock()
-    app = App(load(file, {}), clock=clock)
+    app = App(load(file, {}), clock=clock, monotonic=clock)
     addresses = await app.start()
     try:
         yield Proxy(app, clock, addresses)

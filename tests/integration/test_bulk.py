@@ -234,12 +234,14 @@ async def test_an_answer_too_large_to_hold_is_streamed(tmp_path: Path) -> None:
 async def test_a_refetch_says_why(tmp_path: Path) -> None:
     """RFC 9211 section 2.2."""
     async with services() as upstream, running(upstream.url, tmp_path) as proxy:
-        await proxy.users("1")
+        await proxy.users("1", "2")
         async with proxy.client() as client:
             response = await client.post(BULK, b'{"userIds":["1"]}', "Cache-Control: no-cache")
         assert response.field("cache-status") == "handshake-proxy; fwd=request; stored"
         proxy.clock.tick(86401)
-        assert (await proxy.users("1")).field("cache-status") == "handshake-proxy; fwd=stale; stored"
+        assert "hit; ttl=-" in (await proxy.users("1")).field("cache-status")  # and it is refreshed behind
+        proxy.clock.tick(31 * 86400)
+        assert (await proxy.users("2")).field("cache-status") == "handshake-proxy; fwd=stale; stored"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ async def test_an_answer_that_cannot_be_understood_is_a_failure(
         assert (response.status, response.field("content-type")) == (503, "application/problem+json")
         assert response.field("retry-after") == "1"
         assert not response.field("cache-status")
-        assert proxy.metric("upstream_errors_total", reason=reason) == 1
+        # A body that was cut may come whole another time; what is no answer will be none.
+        assert proxy.metric("upstream_errors_total", reason=reason) == (3 if reason == "body" else 1)
         assert proxy.metric("entities_total", result="error") == 1
         assert proxy.metric("stored_entities") == 0
 
@@ -98,6 +99,7 @@ async def test_an_empty_list_for_ids_that_we_hold_is_implausible(tmp_path: Path)
         assert stale.body == full
         assert stale.field("cache-status").startswith("handshake-proxy; hit; ttl=-")
         assert proxy.metric("upstream_errors_total", reason="implausible_absence") == 1
+        proxy.clock.tick(1)  # the upstream has failed, and is left alone for a moment
         # Half of them is believed.
         assert (await proxy.users(*ids)).json()["count"] == 3
 
@@ -160,9 +162,9 @@ async def test_an_answer_that_the_origin_keeps_for_itself_is_not_stored(field: s
     body = envelope(ODD["1"])
     answer = b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length: %d\r\n\r\n%b" % (field.encode(), len(body), body)
     async with await serve_scripted([answer], tmp_path) as (upstream, proxy):
-        for _ in range(2):
+        for status in ("fwd=uri-miss", "fwd=bypass; detail=uncacheable"):
             response = await proxy.users("1")
-            assert (response.body, response.field("cache-status")) == (body, "handshake-proxy; fwd=uri-miss")
+            assert (response.body, response.field("cache-status")) == (body, f"handshake-proxy; {status}")
         assert len(upstream.seen) == 2
 
 

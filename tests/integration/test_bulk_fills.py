@@ -171,7 +171,13 @@ async def test_dead_kept_alive_connections_are_not_tried_one_after_the_other(tmp
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     warm: list[None] = []
-    async with ScriptedUpstream(script) as upstream, running(upstream.url, tmp_path) as proxy:
+    # One id a call, or the four would gather into one.
+    bulk = {"path": BULK, "ids": "/userIds", "items": "/users", "count": "/count", "max_ids": 1}
+    resources = {"user": {"id": "/id", "bulk": bulk}}
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running(upstream.url, tmp_path, resources=resources) as proxy,
+    ):
         await asyncio.gather(*(proxy.users(f"warm-{number}") for number in range(4)))
         for number in range(4):
             assert (await proxy.users(f"next-{number}")).json()["count"] == 1

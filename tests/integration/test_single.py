@@ -160,6 +160,7 @@ async def test_a_stale_copy_outlives_a_failure_but_not_a_refusal(tmp_path: Path)
         assert (stale.status, stale.body, stale.field("age")) == (200, ITEM, "20")
         assert stale.field("cache-status").startswith("handshake-proxy; hit; ttl=-1")
         origin.status = b"403 No"
+        proxy.clock.tick(1)  # the upstream has failed, and is left alone for a moment
         assert (await proxy.get("/users/1")).status == 403
 
 
@@ -258,13 +259,21 @@ async def test_an_upstream_that_hangs_is_504(tmp_path: Path) -> None:
             assert (await proxy.get("/users/1")).status == 504
 
 
-async def test_key_headers_set_a_request_apart(tmp_path: Path) -> None:
+async def test_key_headers_are_part_of_the_key(tmp_path: Path) -> None:
     origin = Origin()
     resources = {"user": {**USER, "key_headers": ["x-tenant"]}}
     async with origin.upstream as upstream, running(upstream.url, tmp_path, resources=resources) as proxy:
-        for _ in range(2):
-            await proxy.get("/users/1", "X-Tenant: a")
-        assert len(upstream.seen) == 2
+        for fields in (["X-Tenant: a"], ["x-tenant: b"], []):
+            assert "fwd=uri-miss" in (await proxy.get("/users/1", *fields)).field("cache-status")
+            assert "hit" in (await proxy.get("/users/1", *fields)).field("cache-status")
+        tenants = [
+            dict(seen.fields).get(b"X-Tenant") or dict(seen.fields).get(b"x-tenant") for seen in upstream.seen
+        ]
+        assert tenants == [b"a", b"b", None]
+        async with proxy.client() as client:
+            await client.request(b"DELETE /users/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        for fields in (["X-Tenant: a"], ["X-Tenant: b"], []):
+            assert "fwd=uri-miss" in (await proxy.get("/users/1", *fields)).field("cache-status")
 
 
 @pytest.mark.parametrize("field", [b"Set-Cookie: a=1", b"Vary: Accept-Language", b"Cache-Control: no-store"])

@@ -5,11 +5,11 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core import cache_status
+from proxy.core import cache_status, policy
 from proxy.core.http.directives import PLAIN, RequestDirectives, delta_seconds, of_request, parse
 from proxy.core.http.fields import RawField, end_to_end, render, request_fields, response_fields
-from proxy.core.http.freshness import lifetime
-from proxy.core.policy import Hit, Limits, Miss, Revalidate, decide, usable_until
+from proxy.core.http.freshness import Rules, assess
+from proxy.core.policy import Asked, Hit, Limits, Miss, Revalidate, Stale, decide, usable_until
 from store.entry import Entry, Key
 
 NAMES = st.sampled_from(
@@ -111,9 +111,9 @@ def test_delta_seconds_is_bounded(argument: bytes) -> None:
 @given(SECONDS, st.floats(0, 1), st.floats(0, 1, exclude_max=True))
 def test_jitter_only_ever_shortens(ttl: float, jitter: float, drawn: float) -> None:
     for origin in ("honour", "ignore"):
-        seconds = lifetime([], ttl=ttl, jitter=jitter, origin=origin, rng=lambda: drawn)
-        assert seconds is not None
-        assert ttl * (1 - jitter) - 1e-6 <= seconds <= ttl
+        found = assess([], Rules(ttl, jitter, origin), requested_at=0.0, received_at=0.0, rng=lambda: drawn)
+        assert found is not None
+        assert ttl * (1 - jitter) - 1e-6 <= found.lifetime <= ttl
 
 
 @given(CACHE_CONTROL, SECONDS, st.floats(0, 1), st.floats(0, 1, exclude_max=True))
@@ -121,18 +121,18 @@ def test_an_explicit_word_of_the_origin_is_never_stretched(
     value: bytes, ttl: float, jitter: float, drawn: float
 ) -> None:
     """RFC 9111 sections 3 and 4.2.1."""
-    fields = [(b"Cache-Control", value)]
-    seconds = lifetime(fields, ttl=ttl, jitter=jitter, origin="honour", rng=lambda: drawn)
+    fields = [(b"Cache-Control", value), (b"ETag", b'"a"')]
+    fresh = assess(fields, Rules(ttl, jitter), requested_at=0.0, received_at=0.0, rng=lambda: drawn)
     found = parse(fields)
     if found.keys() & {b"no-store", b"private", b"no-cache"}:
-        assert seconds is None
-    elif b"s-maxage" in found:
-        assert seconds == (float(delta_seconds(found[b"s-maxage"])) or None)
-    elif b"max-age" in found:
-        assert seconds == (float(delta_seconds(found[b"max-age"])) or None)
-    else:
-        assert seconds is not None
-        assert seconds <= ttl
+        assert fresh is None
+        return
+    assert fresh is not None
+    for name in (b"s-maxage", b"max-age"):
+        if name in found:
+            assert fresh.lifetime == float(delta_seconds(found[name]))
+            return
+    assert fresh.lifetime <= ttl
 
 
 @given(st.floats(-1e9, 1e9))
@@ -143,25 +143,50 @@ def test_the_ttl_that_is_told_is_the_floor(ttl: float) -> None:
     assert (told < 0) == (ttl < 0)
 
 
-@given(SECONDS, SECONDS, SECONDS, st.floats(-1e7, 1e8), st.booleans())
+WINDOW = st.none() | SECONDS
+
+
+@given(
+    SECONDS, SECONDS, st.tuples(SECONDS, SECONDS), st.tuples(WINDOW, WINDOW), st.floats(-1e7, 1e8), st.data()
+)
 def test_nothing_stale_is_a_hit_and_nothing_unusable_is_kept(
-    lifetime_: float, initial_age: float, stale: float, elapsed: float, refetch: bool
+    lifetime: float,
+    initial_age: float,
+    windows: tuple[float, float],
+    stated: tuple[float | None, float | None],
+    elapsed: float,
+    data: st.DataObject,
 ) -> None:
-    """RFC 9111 sections 4.2.3 and 4.2.4."""
+    """RFC 9111 sections 4.2.3 and 4.2.4; RFC 5861."""
     entry = Entry(
-        key=Key("user", "a"), item=b"{}", received_at=0.0, lifetime=lifetime_, initial_age=initial_age
+        key=Key("user", "a"),
+        item=b"{}",
+        received_at=0.0,
+        lifetime=lifetime,
+        initial_age=initial_age,
+        stale_while_revalidate=stated[0],
+        stale_if_error=stated[1],
+        must_revalidate=data.draw(st.booleans()),
     )
-    limits = Limits(stale_if_error=stale)
-    directives = RequestDirectives(refetch=True) if refetch else PLAIN
-    decision = decide(entry, directives, limits, elapsed)
+    limits = Limits(*windows)
+    no_cache, backing_off = data.draw(st.booleans()), data.draw(st.booleans())
+    asked = Asked(RequestDirectives(no_cache=True) if no_cache else PLAIN)
+    decision = decide(entry, asked, limits, elapsed, backing_off=backing_off)
     assert entry.age(elapsed) >= 0
-    assert entry.ttl(elapsed) <= lifetime_
-    if isinstance(decision, Hit):
-        assert not refetch
-        assert entry.ttl(elapsed) > 0
-    elif isinstance(decision, Revalidate):
-        assert entry.ttl(elapsed) > -stale
-    else:
-        assert decision == Miss("expired")
-        # A clock behind the receipt counts as age zero, and that is too old only where nothing is ever usable.
-        assert elapsed >= usable_until(entry, limits, negative_ttl=10.0) - 1e-3 or lifetime_ + stale == 0
+    assert entry.ttl(elapsed) <= lifetime
+    match decision:
+        case Hit():
+            assert not no_cache
+            assert entry.ttl(elapsed) > 0
+        case Stale():
+            assert not entry.must_revalidate
+            assert not no_cache
+            assert -max(policy.windows(entry, limits)) < entry.ttl(elapsed) <= 0
+            assert not (decision.refresh and backing_off)
+        case Revalidate():
+            assert no_cache or not entry.must_revalidate
+        case _:
+            assert decision == Miss("expired")
+            # A clock behind the receipt counts as age zero, and that is too old only where nothing is ever usable.
+            end = usable_until(entry, limits, negative_ttl=10.0)
+            assert elapsed >= end - 1e-3 or no_cache or lifetime + max(policy.windows(entry, limits)) == 0

@@ -1,9 +1,10 @@
 """Cache-Control, read conservatively (RFC 9111 sections 4.2.1 and 5.2)."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from proxy.core.http.fields import RawField, values
+from proxy.core.http.fields import RawField, members, values
 
 _MAX_DELTA = 2**31
 """Section 1.2.2: a delta-seconds beyond this counts as this."""
@@ -17,7 +18,7 @@ def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping
     """
     directives: dict[bytes, bytes | None] = {}
     for value in values(fields, name):
-        for member in _split_list(value):
+        for member in members(value):
             key, equals, argument = member.partition(b"=")
             key = key.strip(b" \t").lower()
             if key not in directives:
@@ -25,27 +26,6 @@ def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping
             elif not equals:
                 directives[key] = None
     return directives
-
-
-def _split_list(value: bytes) -> list[bytes]:
-    """The members of a list, commas inside quoted strings left alone (RFC 9110 section 5.6.1)."""
-    if b'"' not in value:
-        return [part for part in value.split(b",") if part.strip()]
-    members, current, quoted, escaped = [], bytearray(), False, False
-    for byte in value:
-        if escaped:
-            escaped = False
-        elif quoted and byte == ord("\\"):
-            escaped = True
-        elif byte == ord('"'):
-            quoted = not quoted
-        elif byte == ord(",") and not quoted:
-            members.append(bytes(current))
-            current.clear()
-            continue
-        current.append(byte)
-    members.append(bytes(current))
-    return [member for member in members if member.strip()]
 
 
 def delta_seconds(argument: bytes | None) -> int:
@@ -57,11 +37,16 @@ def delta_seconds(argument: bytes | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RequestDirectives:
-    """What a request says of caches (RFC 9111 section 5.2.1), as far as it changes the answer today."""
+    """What a request says of caches (RFC 9111 section 5.2.1). Seconds; None where it is silent."""
 
-    refetch: bool = False
+    no_cache: bool = False
     """`no-cache`, `max-age=0`, or a lone `Pragma: no-cache` (section 5.4): the upstream must confirm."""
     no_store: bool = False
+    only_if_cached: bool = False
+    max_age: float | None = None
+    max_stale: float | None = None
+    """Infinite where the directive has no argument."""
+    min_fresh: float | None = None
 
 
 PLAIN = RequestDirectives()
@@ -73,6 +58,24 @@ def of_request(fields: Iterable[RawField]) -> RequestDirectives:
     found = parse(fields)
     if not found:
         pragma = b"no-cache" in parse(fields, b"pragma")
-        return RequestDirectives(refetch=True) if pragma else PLAIN
-    refetch = b"no-cache" in found or (b"max-age" in found and delta_seconds(found[b"max-age"]) == 0)
-    return RequestDirectives(refetch=refetch, no_store=b"no-store" in found)
+        return RequestDirectives(no_cache=True) if pragma else PLAIN
+    max_age = _seconds(found, b"max-age")
+    return RequestDirectives(
+        no_cache=b"no-cache" in found or max_age == 0,
+        no_store=b"no-store" in found,
+        only_if_cached=b"only-if-cached" in found,
+        max_age=max_age,
+        max_stale=_max_stale(found),
+        min_fresh=_seconds(found, b"min-fresh"),
+    )
+
+
+def _seconds(found: Mapping[bytes, bytes | None], name: bytes) -> float | None:
+    return float(delta_seconds(found[name])) if name in found else None
+
+
+def _max_stale(found: Mapping[bytes, bytes | None]) -> float | None:
+    """Section 5.2.1.2: without an argument, any staleness. One that can't be read allows none."""
+    if b"max-stale" not in found:
+        return None
+    return math.inf if found[b"max-stale"] is None else _seconds(found, b"max-stale")

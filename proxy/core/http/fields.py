@@ -32,6 +32,9 @@ _HOP_BY_HOP = frozenset(
 # Naming these in Connection must not change how a message is framed or routed.
 _NEVER_LISTED = frozenset({b"content-length", b"host"})
 
+TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
+"""W3C Trace Context section 2. It tells nothing of who asks."""
+
 
 def values(fields: Iterable[RawField], name: bytes) -> list[bytes]:
     """All values of a field, in order. `name` is in lower case."""
@@ -42,6 +45,27 @@ def tokens(fields: Iterable[RawField], name: bytes) -> list[bytes]:
     """The members of a comma-separated list field, lower case, over all its lines."""
     members = (part.strip(b" \t").lower() for value in values(fields, name) for part in value.split(b","))
     return [member for member in members if member]
+
+
+def members(value: bytes) -> list[bytes]:
+    """The members of a list, commas inside quoted strings left alone (RFC 9110 section 5.6.1)."""
+    if b'"' not in value:
+        return [part for part in value.split(b",") if part.strip()]
+    found, current, quoted, escaped = [], bytearray(), False, False
+    for byte in value:
+        if escaped:
+            escaped = False
+        elif quoted and byte == ord("\\"):
+            escaped = True
+        elif byte == ord('"'):
+            quoted = not quoted
+        elif byte == ord(",") and not quoted:
+            found.append(bytes(current))
+            current.clear()
+            continue
+        current.append(byte)
+    found.append(bytes(current))
+    return [member for member in found if member.strip()]
 
 
 def end_to_end(fields: Iterable[RawField]) -> list[RawField]:

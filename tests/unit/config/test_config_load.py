@@ -405,13 +405,8 @@ def test_what_was_set_but_arrives_later_is_listed(tmp_path: Path) -> None:
         }
     )
     assert not_yet(config) == [
-        "upstreams.main.retries",
-        "upstreams.main.circuit.failures",
         "resources.user.source_version",
         "resources.user.sharing",
-        "resources.user.key_headers",
-        "resources.user.freshness.stale_while_revalidate",
-        "resources.user.freshness.revalidate_timeout",
         "handshake.listen",
         "store.url",
         "refresh.enabled",

@@ -1,5 +1,6 @@
 import pytest
 
+from store.entry import Key
 from tests.unit.store.samples import NOW, entry, user
 
 ENTRY = entry(user("a"), received_at=NOW, lifetime=60, initial_age=10)
@@ -12,3 +13,8 @@ ENTRY = entry(user("a"), received_at=NOW, lifetime=60, initial_age=10)
 def test_age_is_what_it_was_at_receipt_and_the_time_since_but_never_negative(now: float, age: float) -> None:
     assert ENTRY.age(now) == age
     assert ENTRY.ttl(now) == 60 - age
+
+
+def test_a_key_without_a_variant_is_the_one_that_has_a_row() -> None:
+    assert Key("user", "a") == Key("user", "a", "")
+    assert Key("user", "a") != Key("user", "a", "v")

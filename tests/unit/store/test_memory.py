@@ -229,9 +229,69 @@ def test_everything_that_hangs_on_an_entry_is_accounted_for() -> None:
     )
 
 
-def sample(number: int, shift: float, *, headers: bool) -> Entry:
+V, W = A._replace(variant="v"), A._replace(variant="w")
+
+
+def test_variants_are_entries_of_their_own(tier: Tier) -> None:
+    store = tier(1 << 20)
+    kept = {key: entry(key) for key in (A, V, W, B)}
+    for one in kept.values():
+        store.put(one, LATER)
+    assert [store.get(key) for key in kept] == list(kept.values())
+    assert store.get(B._replace(variant="v")) is None
+    assert store.count("user") == 4
+    assert store.bytes == sum(map(size_of, kept.values()))
+
+
+@pytest.mark.parametrize("name", [A, V, A._replace(variant="unknown")])
+def test_every_variant_is_discarded_whichever_is_named(tier: Tier, name: Key) -> None:
+    store = tier(1 << 20)
+    slots = []
+    for key in (A, V, W, B):
+        store.put(entry(key), LATER)
+        slots.append(store.slot(key))
+    store.discard(name)
+    assert [slot.entry is None for slot in slots if slot] == [True, True, True, False]
+    assert (store.count("user"), store.bytes) == (1, ONE)
+    store.discard(name)
+
+
+def test_the_index_has_the_variants_that_are_here_and_no_other(tier: Tier, clock: Clock) -> None:
+    store = tier(size_of(entry(V)) * 2)
+    indexed = store._variants
+
+    def put(key: Key, end: float = LATER) -> None:
+        store.put(entry(key), end)
+
+    put(A)
+    assert indexed == {}
+    put(V)
+    put(V)
+    put(W)
+    assert indexed == {("user", "a"): {"v", "w"}}
+    put(B._replace(variant="x"))  # the least recently used goes
+    assert indexed == {("user", "a"): {"w"}, ("user", "b"): {"x"}}
+    assert store.evicted_recently(V)
+    assert not store.evicted_recently(A._replace(variant="x"))
+    store.put(entry(W, b"x" * 10_000), LATER)  # too large to be kept
+    assert indexed == {("user", "b"): {"x"}}
+    clock.now = LATER
+    assert store.count("user") == 0
+    assert indexed == {}
+    put(V, LATER + 60)
+    put(W, LATER + 60)
+    store.clear()
+    assert indexed == {}
+    assert not store.evicted_recently(V)
+
+
+def test_a_variant_is_accounted_for() -> None:
+    assert size_of(entry(V)) == ONE + memory.VARIANT_OVERHEAD + getsizeof("v")
+
+
+def sample(number: int, shift: float, *, headers: bool, variant: bool) -> Entry:
     made = entry(
-        user(f"user-{number:08d}"),
+        Key("user", f"user-{number:08d}", f"{number:032x}" if variant else ""),
         b"x" * 250 + str(number).encode(),
         received_at=NOW + shift + number / 7,
         lifetime=86_400 - number / 3,
@@ -242,9 +302,11 @@ def sample(number: int, shift: float, *, headers: bool) -> Entry:
     return made.confirmed(internal_id=f"{number:036d}", version=1)
 
 
-@pytest.mark.parametrize("headers", [False, True])
+@pytest.mark.parametrize(("headers", "variant"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("rounds", [1, 2])
-def test_the_accounting_is_within_a_fifth_of_what_is_really_taken(headers: bool, rounds: int) -> None:
+def test_the_accounting_is_within_a_fifth_of_what_is_really_taken(
+    headers: bool, variant: bool, rounds: int
+) -> None:
     count = 20_000
     gc.collect()
     tracemalloc.start()
@@ -253,7 +315,7 @@ def test_the_accounting_is_within_a_fifth_of_what_is_really_taken(headers: bool,
         store = MemoryTier(1 << 30, clock=lambda: NOW, on_evict=lambda *_: None)
         for shift in range(rounds):
             for number in range(count):
-                store.put(sample(number, shift, headers=headers), LATER + number)
+                store.put(sample(number, shift, headers=headers, variant=variant), LATER + number)
         gc.collect()
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:

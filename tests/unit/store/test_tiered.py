@@ -160,13 +160,13 @@ async def test_load_promotes_what_is_usable(world: World, database: Database) ->
     assert world.store.peek(user("c")) is None
     await world.store.load([A])
     assert database.calls == [("get", ("a", "b", "c", "d"))]
-    assert world.store._reads == {}
+    assert len(world.store._generations) == 0
 
 
 async def test_the_same_key_twice_in_a_load(world: World, database: Database) -> None:
     database.rows = {A: entry(A)}
     assert await world.store.load([A, A]) == database.rows
-    assert world.store._reads == {}
+    assert len(world.store._generations) == 0
 
 
 async def test_a_write_on_its_way_is_read(world: World, database: Database) -> None:
@@ -294,7 +294,7 @@ async def test_two_reads_of_a_key_promote_one_entry(world: World, database: Data
     database.may_read.set()
     first, second = await asyncio.gather(*reads)
     assert first[A] is second[A] is world.store.peek(A)
-    assert world.store._reads == {}
+    assert len(world.store._generations) == 0
 
 
 async def test_a_cancelled_read_leaves_nothing(world: World, database: Database) -> None:
@@ -303,7 +303,7 @@ async def test_a_cancelled_read_leaves_nothing(world: World, database: Database)
     await asyncio.sleep(0)
     read.cancel()
     await asyncio.wait([read])
-    assert world.store._reads == {}
+    assert len(world.store._generations) == 0
 
 
 async def test_a_database_that_fails_to_read_counts_as_empty(world: World, database: Database) -> None:

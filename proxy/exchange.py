@@ -1,0 +1,213 @@
+"""One request and its response on one connection, and the one place where the client's exceptions are mapped.
+
+It works on aiohttp's own parser, below ClientSession: a session would repeat a request by itself, outside any
+budget, and would not let a head through as it is.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import StreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EofStream, StreamReader
+
+from proxy.core.http.fields import RawField, is_safe_value, tokens
+from proxy.tunnel import Tunnel
+
+# Field lines that an upstream may send; more is a broken server.
+_MAX_FIELDS = 512
+
+_SWITCHING = 101
+CUT = frozenset({"disconnected", "reset"})
+"""Reasons that the connection has ended by itself."""
+
+Reason = Literal[
+    "dns",
+    "connect",
+    "connect_timeout",
+    "tls",
+    "timeout",
+    "disconnected",
+    "reset",
+    "protocol",
+    "body",
+    "too_large",
+    "invalid_answer",
+    "implausible_absence",
+    "status",
+    "circuit_open",
+]
+
+
+class UpstreamError(Exception):
+    """The upstream did not answer, or not with something that can be used. Carries no data of the exchange."""
+
+    def __init__(self, reason: Reason, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+        self.retry_after = retry_after
+        """Seconds after which it is worth asking again, if that is known."""
+
+
+class StaleConnectionError(UpstreamError):
+    """A kept-alive connection that the server had closed before the request reached it: worth one more try."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of an upstream's response, raw."""
+
+    status: int
+    reason: bytes
+    fields: tuple[RawField, ...]
+    chunked: bool
+    version: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole response of the upstream."""
+
+    head: ResponseHead
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.head.status < 300  # noqa: PLR2004
+
+
+class Exchange:
+    """One request and its response on one connection."""
+
+    def __init__(self, connection: aiohttp.connector.Connection, *, reused: bool, header_bytes: int) -> None:
+        protocol = connection.protocol
+        if protocol is None:
+            raise UpstreamError("disconnected")
+        self.reused = reused
+        self.aborted = False
+        self._header_bytes = header_bytes
+        self._connection = connection
+        self._protocol: ResponseHandler = protocol
+        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
+        self._payload: StreamReader | None = None
+        self._is_sent = False
+        self._is_received = False
+
+    @contextmanager
+    def _before_answer(self) -> Iterator[None]:
+        try:
+            with mapped():
+                yield
+        except UpstreamError as error:
+            if self.reused and not self.aborted and error.reason in CUT:
+                raise StaleConnectionError(error.reason) from error
+            raise
+
+    async def send_head(self, head: bytes) -> None:
+        """Write a rendered request head, with its body if that is known."""
+        with self._before_answer():
+            await self._writer.write(head)
+
+    async def send_body(self, chunk: bytes, *, chunked: bool) -> None:
+        """Write some of the body; waits while the upstream does not read."""
+        with mapped():
+            await self._writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+
+    async def end_request(self, *, chunked: bool = False) -> None:
+        """The request is whole; `chunked` writes the last chunk. Without this the connection is not used again."""
+        if chunked:
+            with mapped():
+                await self._writer.write(b"0\r\n\r\n")
+        self._is_sent = True
+
+    async def receive_head(self, method: str, *, upgrade: bool = False) -> ResponseHead:
+        """Wait for the final response head; interim responses are dropped. `upgrade`: a 101 is final, too."""
+        with self._before_answer():
+            self._protocol.set_response_params(
+                skip_payload=method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=self._header_bytes,
+                max_field_size=self._header_bytes,
+                max_headers=_MAX_FIELDS,
+            )
+            while True:  # an upstream that sends interim responses for ever is ended by the caller's deadline
+                message, payload = await self._protocol.read()
+                if message.code >= 200 or (upgrade and message.code == _SWITCHING):  # noqa: PLR2004
+                    break
+                if message.code == _SWITCHING:  # nobody has asked for it
+                    raise UpstreamError("protocol")
+        self._payload = payload
+        fields = tuple(message.raw_headers)
+        # A transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1).
+        coded = message.chunked and tokens(fields, b"transfer-encoding") != [b"chunked"]
+        if coded or not all(is_safe_value(value) for _, value in fields):
+            raise UpstreamError("protocol")
+        reason = message.reason.encode("utf-8", "surrogateescape")
+        return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The response's body as it arrives; raises UpstreamError when it ends too early."""
+        if self._payload is None:
+            raise RuntimeError("the head comes first")
+        while True:
+            with mapped():
+                chunk = await self._payload.readany()
+            if not chunk:
+                self._is_received = True
+                return
+            yield chunk
+
+    def tunnel(self) -> tuple[Tunnel, StreamWriter]:
+        """Leave HTTP after a 101."""
+        return Tunnel.on(self._protocol), self._writer
+
+    def abort(self) -> None:
+        """Cut the connection; whoever waits on it gets UpstreamError("disconnected")."""
+        self.aborted = True
+        if self._protocol.transport is not None:
+            self._protocol.transport.abort()
+
+    def close(self) -> None:
+        """Give the connection back if request and response came to their ends, else cut it."""
+        if self._is_sent and self._is_received and not self._protocol.should_close:
+            self._connection.release()
+        else:
+            self._connection.close()
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Turn what aiohttp raises into an UpstreamError; nothing of the message is kept, it may quote data."""
+    try:
+        yield
+    except TimeoutError as error:
+        # aiohttp's own ones concern the connect; the deadline of an exchange is a cancellation at this depth.
+        raise UpstreamError("connect_timeout") from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise UpstreamError("dns") from error
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise UpstreamError("tls") from error
+    except (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientProxyConnectionError,
+        aiohttp.ClientHttpProxyError,
+    ) as error:
+        raise UpstreamError("connect") from error
+    except aiohttp.ServerDisconnectedError as error:
+        raise UpstreamError("disconnected") from error
+    except aiohttp.ClientPayloadError as error:
+        raise UpstreamError("body") from error
+    except HttpProcessingError as error:
+        raise UpstreamError("protocol") from error
+    except EofStream as error:
+        raise UpstreamError("disconnected") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamError("reset") from error

@@ -1,0 +1,134 @@
+"""What is kept of an upstream's answer: entries, and whether they went into the store."""
+
+from collections.abc import Callable
+
+from config.model import ResourceConfig
+from proxy.core import bulk
+from proxy.core.http.fields import RawField, end_to_end
+from proxy.core.http.freshness import Freshness, Rules, assess
+from proxy.exchange import Fetched
+from proxy.results import Loaded, Missing, Wish
+from store.entry import Column, Entry, Key, Write
+from store.tiered import TieredStore
+
+# Made anew for each answer, or never replayed: a cookie belongs to the one who got it.
+_NOT_STORED = frozenset({b"age", b"content-length", b"set-cookie"})
+
+
+class Keeper:
+    """Makes entries of one resource out of answers, and puts into the store what may be kept.
+
+    What was invalidated or written while the call was under way (`Wish.seen`) stays as it is. `clock` gives
+    epoch seconds, `rng` a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: ResourceConfig,
+        store: TieredStore,
+        *,
+        clock: Callable[[], float],
+        rng: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        freshness = config.freshness
+        self._rules = Rules(
+            ttl=freshness.ttl,
+            jitter=freshness.jitter,
+            origin=freshness.origin,
+            key_fields=frozenset(name.lower().encode() for name in config.key_headers),
+        )
+
+    @property
+    def honours(self) -> bool:
+        """Whether the origin's directives count."""
+        return self._rules.origin == "honour"
+
+    @property
+    def key_fields(self) -> frozenset[bytes]:
+        """Request fields, lower case, whose values are part of the key."""
+        return self._rules.key_fields
+
+    def assess(self, fields: tuple[RawField, ...], requested_at: float) -> Freshness | None:
+        """How an answer with these fields, which has come just now, may be used."""
+        return assess(
+            fields, self._rules, requested_at=requested_at, received_at=self._clock(), rng=self._rng
+        )
+
+    def keep(
+        self, wish: Wish, item: bulk.Item, fresh: Freshness | None, fields: tuple[RawField, ...] = ()
+    ) -> Loaded:
+        """An item that came; `fresh` is None if it must not be stored."""
+        entry = self._entry(wish, item, fresh or Freshness(0.0), fields)
+        if fresh is None:
+            self.drop(wish, item.id)  # what may not be stored is newer than what was
+            return Loaded(entry, stored=False)
+        columns = {name: _column(at.resolve(item.document)) for name, at in self._config.columns.items()}
+        return Loaded(entry, stored=self._store.put(Write(entry, columns), seen=wish.seen))
+
+    def absent(
+        self, wish: Wish, entity: str, fresh: Freshness | None, response: Fetched | None = None
+    ) -> Missing:
+        """The upstream has no such entity; `response` is what it said, if it said so of this one alone."""
+        now = self._clock()
+        lifetime = fresh.lifetime - fresh.initial_age if fresh else 0.0
+        entry = Entry(
+            key=Key(self._name, entity, wish.variant),
+            item=response.body if response else None,
+            received_at=now,
+            lifetime=max(0.0, min(self._config.freshness.negative_ttl, lifetime)),
+            absent=True,
+            status=response.head.status if response else 404,
+            headers=stored_fields(response.head.fields) if response else (),
+            last_synced_at=now,
+            shareable=bool(fresh and fresh.shareable),
+        )
+        if not wish.seen.is_current(entry.key):
+            return Missing(entry, stored=False)
+        self.drop(wish, entity)
+        if fresh is not None:
+            self._store.put(Write(entry, {}))
+        return Missing(entry, stored=fresh is not None)
+
+    def drop(self, wish: Wish, entity: str) -> None:
+        """Forget what is held of an entity, of which the upstream has just said something else."""
+        key = Key(self._name, entity, wish.variant)
+        if entity in wish.held and wish.seen.is_current(key):
+            self._store.invalidate([key])
+
+    def _entry(self, wish: Wish, item: bulk.Item, fresh: Freshness, fields: tuple[RawField, ...]) -> Entry:
+        now = self._clock()
+        pointer = self._config.source_version
+        version = _column(pointer.resolve(item.document)) if pointer else None
+        return Entry(
+            key=Key(self._name, item.id, wish.variant),
+            item=item.raw,
+            received_at=now,
+            lifetime=fresh.lifetime,
+            initial_age=fresh.initial_age,
+            stale_while_revalidate=fresh.stale_while_revalidate,
+            stale_if_error=fresh.stale_if_error,
+            must_revalidate=fresh.must_revalidate,
+            shareable=fresh.shareable,
+            headers=fields,
+            last_synced_at=now,
+            # A lone surrogate could not be written anywhere.
+            source_version=None
+            if version is None
+            else str(version).encode(errors="backslashreplace").decode(),
+        )
+
+
+def stored_fields(fields: tuple[RawField, ...]) -> tuple[RawField, ...]:
+    """The fields of a single's answer that are stored with it (RFC 9111 section 3.1)."""
+    return tuple(field for field in end_to_end(fields) if field[0].lower() not in _NOT_STORED)
+
+
+def _column(value: object) -> Column:
+    """A value for a person to read; what is not a scalar stays in the item alone."""
+    return value if isinstance(value, str | int | float) else None

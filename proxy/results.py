@@ -1,0 +1,68 @@
+"""What a wish for an entity can come to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.core.http.fields import RawField
+from proxy.exchange import Fetched
+from store.entry import Entry
+from store.generation import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The upstream has the entity."""
+
+    entry: Entry
+    stored: bool
+    collapsed: bool = False
+    validated: bool = False
+    """It said 304: the copy that we hold is still good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The upstream has no such entity."""
+
+    entry: Entry
+    stored: bool
+    collapsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The upstream's word to the caller (401, 403, a redirect, …): passed on, and no failure of the upstream."""
+
+    response: Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """There is no usable answer; `response` is what the upstream said, if it spoke HTTP."""
+
+    reason: str
+    response: Fetched | None = None
+    retry_after: float | None = None
+    """Seconds after which it is worth asking again, if that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """The answer is valid, but not one that this cache can hold or put together: ask for yourself."""
+
+
+Result = Loaded | Missing | Refused | Failure | PassOn
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one upstream call is to bring."""
+
+    ids: Sequence[str]
+    variant: str
+    held: Mapping[str, Entry]
+    """Representations that we hold of some of them, however old."""
+    seen: Watch
+    """What is not current in it any more is not stored."""
+    fields: tuple[RawField, ...]
+    """What the causing request adds to the proxy's own fields (key fields, trace context, credential)."""
