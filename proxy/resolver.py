@@ -135,6 +135,8 @@ class Resolver:
                 return Resolution(bypass=decision.reason)
             if isinstance(decision, Unsatisfied):
                 return Resolution(unsatisfied=True)
+        if all(isinstance(decision, Hit) for decision in decisions.values()):
+            return self._counted(decisions, _combine(decisions, {}))
         want = Want(
             ids=[entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)],
             held={entity: entry for entity, entry in entries.items() if _is_held(entry)},
@@ -147,11 +149,8 @@ class Resolver:
             patience=self._patience,
         )
         results = await self._loader.load(want) if want.ids else {}
-        resolution = _combine(decisions, results)
         self._refresh(decisions, want)
-        if not resolution.pass_on:
-            self._count(decisions, resolution)
-        return resolution
+        return self._counted(decisions, _combine(decisions, results))
 
     def _decide(
         self, keys: Mapping[str, Key], entries: Mapping[str, Entry], asked: Asked
@@ -172,13 +171,16 @@ class Resolver:
         if ids:
             self._loader.refresh(Want(ids, want.held, want.variant, want.fields, want.single))
 
-    def _count(self, decisions: Mapping[str, Decision], resolution: Resolution) -> None:
+    def _counted(self, decisions: Mapping[str, Decision], resolution: Resolution) -> Resolution:
+        if resolution.pass_on:
+            return resolution
         reasons = Counter(
             decision.reason for decision in decisions.values() if isinstance(decision, Miss | Revalidate)
         )
         for reason, count in reasons.items():
             self._metrics.missed(self.name, reason, count)
         self._metrics.entities(self.name, resolution.counts)
+        return resolution
 
     async def invalidate(self, entity: str, source: str) -> None:
         """Drop an entity for every use; return once that is durable, or the database has failed to make it so.
@@ -231,6 +233,10 @@ def _combine(decisions: Mapping[str, Decision], results: Mapping[str, Result]) -
     failure: Failure | None = None
     forward: str | None = None
     for entity, decision in decisions.items():
+        if isinstance(decision, Hit):  # most are, and there may be many
+            outcomes[entity] = Found(decision.entry, "hit")
+            counts["hit"] += 1
+            continue
         outcome = _outcome(decision, results.get(entity))
         if isinstance(outcome, Found | NotFound):
             outcomes[entity] = outcome
@@ -254,8 +260,6 @@ def _combine(decisions: Mapping[str, Decision], results: Mapping[str, Result]) -
 
 def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | Failure | PassOn:
     match decision, result:
-        case Hit(entry), _:
-            return Found(entry, "hit")
         case Stale(entry), _:
             return Found(entry, "stale")
         case Absent(entry), _:

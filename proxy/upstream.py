@@ -131,12 +131,15 @@ class Upstream:
         return render(b"%b %b HTTP/1.1" % (method.encode(), target), fields)
 
     @asynccontextmanager
-    async def open(self, *, fresh: bool = False) -> AsyncIterator[Exchange]:
-        """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError."""
+    async def open(self, *, fresh: bool = False, within: float | None = None) -> AsyncIterator[Exchange]:
+        """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError.
+
+        It is waited for `within` so many seconds, or the upstream's `timeout`, while all connections are in use.
+        """
         exchange: Exchange | None = None
         try:
             with mapped():
-                connection, reused = await self._connect(fresh=fresh)
+                connection, reused = await self._connect(fresh=fresh, within=within)
             exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
             yield exchange
         except UpstreamError as error:
@@ -148,11 +151,16 @@ class Upstream:
             if exchange is not None:
                 exchange.close()
 
-    async def _connect(self, *, fresh: bool) -> tuple[aiohttp.connector.Connection, bool]:
+    async def _connect(
+        self, *, fresh: bool, within: float | None
+    ) -> tuple[aiohttp.connector.Connection, bool]:
         """A connection, and whether it was used before."""
         if self._connector is None or self._target is None:
             raise RuntimeError("start() comes first")
-        timeout = aiohttp.ClientTimeout(connect=self.config.timeout, sock_connect=self.config.connect_timeout)
+        timeout = aiohttp.ClientTimeout(
+            connect=self.config.timeout if within is None else within,
+            sock_connect=self.config.connect_timeout,
+        )
         while True:
             connection = await self._connector.connect(self._target, [], timeout)
             protocol = connection.protocol

@@ -147,9 +147,9 @@ def _held(
 ) -> Decision:
     ttl = entry.ttl(now)
     demands = _demands(entry, directives, now)
-    while_revalidate, if_error = windows(entry, limits)
     if ttl > 0:
         return Revalidate(entry, "no_cache") if demands else Hit(entry)
+    while_revalidate, if_error = windows(entry, limits)
     refreshable = -ttl < while_revalidate
     if not demands:
         accepted = directives.max_stale

@@ -99,7 +99,7 @@ class PassThrough:
         self, request: Request, passage: Passage, tell: OnOutcome, started: float, *, again: bool, fresh: bool
     ) -> Answer:
         """One try; `again`: a kept-alive connection that turns out to be closed is not the end."""
-        async with self._upstream.open(fresh=fresh) as exchange:
+        async with self._upstream.open(fresh=fresh, within=passage.within) as exchange:
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
             try:

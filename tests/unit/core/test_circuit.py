@@ -151,6 +151,14 @@ def test_a_probe_that_fails_opens_it_for_its_time_from_then_on() -> None:
     assert admitted(circuit, 2 * OPEN_FOR + 3).is_probe
 
 
+def test_a_probe_that_fails_opens_it_however_long_ago_the_other_failures_were() -> None:
+    circuit = a_circuit(2)
+    for _ in range(2):
+        call(circuit, 0.0, ok=False)
+    call(circuit, 100 * WINDOW, ok=False)
+    assert circuit.state(100 * WINDOW) == "open"
+
+
 def test_after_a_probe_that_was_given_up_there_is_another_when_its_time_is_over() -> None:
     circuit = opened()
     circuit.abandon(admitted(circuit, OPEN_FOR))

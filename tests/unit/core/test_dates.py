@@ -68,7 +68,7 @@ def test_each_of_the_three_forms_is_read(value: bytes) -> None:
         b"Sun Nov 6 08:49:37 1994",
         b"Sun Nov  6 08:49:37 1994 GMT",
         b"Sunday Nov  6 08:49:37 1994",
-        "Sun, ٠٦ Nov 1994 08:49:37 GMT".encode(),
+        b"Sun, \xd9\xa0\xd9\xa6 Nov 1994 08:49:37 GMT",
     ],
 )
 def test_what_is_none_of_the_forms_is_no_date(value: bytes) -> None:
@@ -177,7 +177,7 @@ def test_a_wish_is_seconds_from_now(value: bytes, seconds: float) -> None:
     assert wished(value) == seconds
 
 
-@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1.5", b"1e3", b"0x1", b"1 2", b"soon", "٧".encode()])
+@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1.5", b"1e3", b"0x1", b"1 2", b"soon", b"\xd9\xa7"])
 def test_what_is_neither_seconds_nor_a_date_is_no_wish(value: bytes) -> None:
     assert wished(value) is None
 
