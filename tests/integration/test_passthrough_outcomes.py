@@ -131,11 +131,11 @@ async def test_a_call_that_was_cut_before_it_was_repeated_has_an_unknown_outcome
     connect = Upstream._connect
     repeats = asyncio.Event()
 
-    async def hangs(upstream: Upstream, *, fresh: bool) -> Any:
+    async def hangs(upstream: Upstream, *, fresh: bool, within: float | None) -> Any:
         if fresh:
             repeats.set()
             await asyncio.Event().wait()
-        return await connect(upstream, fresh=fresh)
+        return await connect(upstream, fresh=fresh, within=within)
 
     monkeypatch.setattr(Upstream, "_connect", hangs)
     async with answering(OK, CLOSES) as upstream, passing(upstream.url) as here:
