@@ -239,6 +239,7 @@ class App:
             watch=store.watch,
             supervisor=self._supervisor,
             metrics=self.metrics,
+            monotonic=self._monotonic,
             max_waiters=self.config.limits.connections,
         )
         resolver = Resolver(

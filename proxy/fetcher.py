@@ -155,6 +155,8 @@ class Fetcher:
             return dict.fromkeys(wish.ids, self._failure("implausible_absence"))
         fields = fetched.head.fields
         if self._keeper.honours and is_for_one_caller(fields, self._keeper.key_fields):
+            for entity in found:
+                self._keeper.drop(wish, entity)  # there is a newer answer than ours
             return self._pass_on(wish)
         fresh = self._keeper.assess(fields, requested_at)
         if fresh is None:  # who waits for these must not wait in line, one after the other

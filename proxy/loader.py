@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cachetools import TTLCache
+
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
 from proxy.fetcher import Fetcher
 from proxy.metrics import Metrics
@@ -25,6 +27,9 @@ _PARALLEL = 24
 _PARALLEL_REFRESHES = 4
 # Refreshes that may wait their turn. What comes beyond is wished for again when it is asked for again.
 _MAX_REFRESHES = 100
+# What a refresh was refused or could not keep is left alone for a while, or each request for it would cause another.
+_FRUITLESS_SECONDS = 5.0
+_FRUITLESS_KEYS = 4096
 # Seconds for which refreshes gather into one call.
 _REFRESH_GATHERS = 0.5
 
@@ -86,6 +91,7 @@ class Loader:
         watch: Callable[[Iterable[Key]], Watch],
         supervisor: Supervisor,
         metrics: Metrics,
+        monotonic: Callable[[], float],
         max_waiters: int,
         refresh_gathers: float = _REFRESH_GATHERS,
     ) -> None:
@@ -98,6 +104,7 @@ class Loader:
         self._refresh_gathers = refresh_gathers
         self._waiters = 0
         self._refreshes = 0
+        self._fruitless: TTLCache[Key, None] = TTLCache(_FRUITLESS_KEYS, _FRUITLESS_SECONDS, timer=monotonic)
         bulk = fetcher.config.bulk
         self._seats = bulk.max_ids if bulk else 1
         self._flights: dict[Key, _Flight] = {}
@@ -147,7 +154,8 @@ class Loader:
         """Fetch entities behind an answer that was given: soon, with others, and to nobody's cost."""
         for entity in want.ids:
             key = Key(self.name, entity, want.variant)
-            if self._refreshes < _MAX_REFRESHES and self._joinable(key, hurry=False) is None:
+            is_wanted = key not in self._fruitless and self._joinable(key, hurry=False) is None
+            if is_wanted and self._refreshes < _MAX_REFRESHES:
                 self._board(want, entity, is_refresh=True)
 
     def _goes_past(self, want: Want, entity: str) -> bool:
@@ -242,6 +250,8 @@ class Loader:
             key = Key(self.name, entity, flight.variant)
             if self._flights.get(key) is flight:
                 del self._flights[key]
+            if flight.is_refresh and isinstance(results[entity], Refused | PassOn):
+                self._fruitless[key] = None
         if flight.seen is not None:
             flight.seen.close()
         flight.landed.set_result(results)

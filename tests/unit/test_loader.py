@@ -285,6 +285,62 @@ async def test_refreshes_leave_room_for_those_who_wait_and_are_bounded() -> None
         assert there.loader._refreshes == 0
 
 
+@pytest.mark.parametrize("status", [403, 302])
+async def test_a_refresh_that_is_refused_is_not_tried_at_each_request(status: int) -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        there.upstream.status = status
+        for calls, seconds in ((2, 1), (2, 3), (2, 2), (3, 1), (3, 0)):
+            assert sources(await there.ask("1")) == ["stale"]
+            await there.idle()
+            assert len(there.upstream.calls) == calls
+            there.tick(seconds)
+        there.upstream.status = 200
+        there.tick(5)
+        await there.ask("1")
+        await there.idle()
+        assert sources(await there.ask("1")) == ["hit"]
+
+
+@pytest.mark.parametrize("field", [(b"Cache-Control", b"no-store"), (b"Set-Cookie", b"a=1"), (b"Vary", b"X")])
+async def test_a_refresh_that_may_not_be_kept_ends_the_copy(field: tuple[bytes, bytes]) -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        there.upstream.fields = (field,)
+        assert sources(await there.ask("1")) == ["stale"]
+        await there.idle()
+        assert there.store.peek(Key("user", "1")) is None
+        assert (await there.ask("1")).pass_on
+
+
+async def test_a_refresh_that_finds_nothing_ends_the_copy() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        del there.upstream.users["1"]
+        assert sources(await there.ask("1")) == ["stale"]
+        await there.idle()
+        assert sources(await there.ask("1")) == ["negative"]
+
+
+async def test_a_refresh_that_fails_is_tried_again_after_the_back_off() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        there.upstream.error = UpstreamError("reset")
+        for calls in (2, 2, 3):
+            assert sources(await there.ask("1")) == ["stale"]
+            await there.idle()
+            assert len(there.upstream.calls) == calls
+            there.tick(0.3)
+
+
 async def test_a_hung_upstream_holds_nobody_who_has_a_copy() -> None:
     async with world(freshness={"revalidate_timeout": 0.02}) as there:
         populated(there)

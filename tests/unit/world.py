@@ -226,6 +226,7 @@ async def world(
         watch=store.watch,
         supervisor=supervisor,
         metrics=metrics,
+        monotonic=clock,
         max_waiters=max_waiters,
         refresh_gathers=refresh_gathers,
     )
