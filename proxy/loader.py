@@ -23,7 +23,7 @@ from store.generation import Watch
 
 # Upstream calls of one resource at a time: a quarter of the default pool, so that a huge bulk leaves room for others.
 _PARALLEL = 24
-# Refreshes among them: they must not stand in the way of somebody who waits.
+# Refreshes beside them, fewer: they must not stand in the way of somebody who waits.
 _PARALLEL_REFRESHES = 4
 # Refreshes that may wait their turn. What comes beyond is wished for again when it is asked for again.
 _MAX_REFRESHES = 100
@@ -106,6 +106,7 @@ class Loader:
         self._refreshes = 0
         self._fruitless: TTLCache[Key, None] = TTLCache(_FRUITLESS_KEYS, _FRUITLESS_SECONDS, timer=monotonic)
         bulk = fetcher.config.bulk
+        self._has_bulk = bulk is not None
         self._seats = bulk.max_ids if bulk else 1
         self._flights: dict[Key, _Flight] = {}
         self._boarding: dict[tuple[object, ...], _Flight] = {}
@@ -160,7 +161,7 @@ class Loader:
 
     def _goes_past(self, want: Want, entity: str) -> bool:
         # Of what we hold the copy may be needed: it has to be tried.
-        by_bulk = self._seats > 1 and not want.single
+        by_bulk = self._has_bulk and not want.single
         return entity not in want.held and self._fetcher.passes_on(
             Key(self.name, entity, want.variant), by_bulk=by_bulk
         )
