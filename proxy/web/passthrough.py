@@ -36,6 +36,9 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
 _BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
 
+# What a request that has waited for a connection has at the least: the sum stays below a client's own 5 s.
+_LEAST_SECONDS = 0.5
+
 OnOutcome = Callable[[int | None], Awaitable[None]]
 
 
@@ -100,10 +103,12 @@ class PassThrough:
     ) -> Answer:
         """One try; `again`: a kept-alive connection that turns out to be closed is not the end."""
         async with self._upstream.open(fresh=fresh, within=passage.within) as exchange:
+            # What it waited for a connection is gone: the client counts it, too.
+            left = max(_LEAST_SECONDS, self._time_for(passage) - (self._clock() - started))
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
             try:
-                head = await self._answered(exchange, request, passage, tell, upload, again=again)
+                head = await self._answered(exchange, request, tell, upload, left, again=again)
                 self._upstream.answered(passage.route, head.status, self._clock() - started)
                 if head.status == 101:  # noqa: PLR2004
                     return await self._tunnel(exchange, request, head)
@@ -120,21 +125,24 @@ class PassThrough:
         self,
         exchange: Exchange,
         request: Request,
-        passage: Passage,
         tell: OnOutcome,
         upload: asyncio.Task[None] | None,
+        within: float,
         *,
         again: bool,
     ) -> ResponseHead:
         """Wait for the head, and tell of the outcome before anybody sees it."""
         try:
-            head = await self._receive(exchange, request, upload, passage.within)
+            head = await self._receive(exchange, request, upload, within)
         except BaseException as error:
             if not (again and isinstance(error, StaleConnectionError)):
                 await tell(None)
             raise
         await tell(head.status)
         return head
+
+    def _time_for(self, passage: Passage) -> float:
+        return self._upstream.config.timeout if passage.within is None else passage.within
 
     async def _send(
         self, exchange: Exchange, request: Request, passage: Passage
@@ -182,16 +190,15 @@ class PassThrough:
         exchange: Exchange,
         request: Request,
         upload: asyncio.Task[None] | None,
-        within: float | None,
+        within: float,
     ) -> ResponseHead:
         loop = asyncio.get_running_loop()
-        seconds = self._upstream.config.timeout if within is None else within
         try:
             async with asyncio.timeout(None) as deadline:
 
                 def start_clock(_: object = None) -> None:
                     if not deadline.expired():
-                        deadline.reschedule(loop.time() + seconds)
+                        deadline.reschedule(loop.time() + within)
 
                 if upload is None:
                     start_clock()

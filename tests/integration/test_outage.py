@@ -129,3 +129,25 @@ async def test_the_time_that_a_fill_took_is_not_given_again(tmp_path: Path) -> N
             started = time.perf_counter()
             assert (await proxy.users("a")).status == 504
             assert time.perf_counter() - started < 1.1
+
+
+async def test_the_time_that_was_waited_for_a_connection_is_not_given_again(tmp_path: Path) -> None:
+    """A client counts from its request, whatever we do with the time."""
+
+    async def script(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(upstream.seen) > 1:
+            await reader.read()
+            return
+        await asyncio.sleep(0.6)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with ScriptedUpstream(script) as upstream:
+        settings = {"timeout": "1s", "max_connections": 1}
+        async with running(upstream.url, tmp_path, upstream=settings) as proxy:
+            first = asyncio.create_task(proxy.get("/first"))
+            while not upstream.seen:
+                await asyncio.sleep(0)
+            started = time.perf_counter()
+            assert (await proxy.get("/second")).status == 504
+            assert time.perf_counter() - started < 1.4
+            assert (await first).status == 200
