@@ -11,30 +11,19 @@ from time import perf_counter
 
 from store.base import StoreError, StoreStats, TableSpec
 from store.entry import Entry, Key, Write
-from store.migrations import HELD, INVALIDATED, REGISTRY, check_layout, prepare
-from store.sqlite_files import FOREIGN_ERRORS, Files, OpenError, error_name, open_error, store_error
+from store.migrations import HELD, INVALIDATED, REGISTRY, check_layout
+from store.sqlite_files import FOREIGN_ERRORS, Files, OpenError, error_name, store_error
+from store.sqlite_pragmas import bounded, checkpoint, connect, rewrite, used, vacuum
 from store.sqlite_table import DeriveId, Table, rfc3339
 from store.sqlite_writer import Connection, Writer
 
 OnOperation = Callable[[str, float, bool], None]
-
-_BUSY_TIMEOUT_MS = 2_000
-"""How long a person's shell may hold the write lock before we give up: well below a client's own 5 s."""
-
-_LOG_PAGES = 1_000
-"""Pages after which SQLite empties its write-ahead log: its own default, 4 MB. Less where the bound is small."""
-
-_LOG_SHARE = 4
-"""The log is at most this part of the bound, while nobody reads for long."""
 
 _ROOM_ATTEMPTS = 3
 """How often a write at the bound may make room: other writes can fill what it has made."""
 
 _PRUNE_ROWS = 200
 """Rows evicted in one transaction: a few milliseconds, so that writes pass in between."""
-
-_VACUUM_PAGES = 1_000
-"""Pages given back at a time, 4 MB: some 10 ms, for the same reason."""
 
 _FULL, _ROOMY = 0.90, 0.80
 """Shares of the bound: above the first, eviction begins; it ends below the second, so that it is rare."""
@@ -85,7 +74,7 @@ class SqliteStore:
         check_layout(tables)
         files = Files(Path(path))
         try:
-            writer, reader = await _connect(files, tables, max_bytes)
+            writer, reader = await connect(files, tables, max_bytes)
         except BaseException:
             files.release()
             raise
@@ -146,7 +135,7 @@ class SqliteStore:
             gone = await self._evict_before(HELD, before)
             emptied = await self._evict_before(INVALIDATED, before)
             is_over = await self._reader.run(self._used_with_log) > _FULL * self._max_bytes
-            squeezed = await self._evict_for_space() if is_over else 0
+            squeezed = await self._make_room() if is_over else 0
             if gone or emptied or is_over:
                 await self._give_back()
             return gone + squeezed
@@ -163,7 +152,7 @@ class SqliteStore:
         await reader.close()
         # If the log can't be emptied now, the next opening does it.
         with suppress(*FOREIGN_ERRORS):
-            await writer.run(_checkpoint)
+            await writer.run(checkpoint)
         await writer.close()
         self._files.release()
 
@@ -195,10 +184,13 @@ class SqliteStore:
         return found
 
     def _put(self, writes: Sequence[Write], connection: sqlite3.Connection) -> dict[Key, Entry]:
-        return {
-            write.entry.key: self._tables[write.entry.key.resource].put(connection, write, self._derive_id)
-            for write in writes
-        }
+        with bounded(connection, self._max_bytes):
+            return {
+                write.entry.key: self._tables[write.entry.key.resource].put(
+                    connection, write, self._derive_id
+                )
+                for write in writes
+            }
 
     def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
         for key in keys:
@@ -221,16 +213,19 @@ class SqliteStore:
                 total += evicted
         return total
 
-    async def _make_room(self) -> None:
-        """At its bound the database lets the oldest go for the newest. One caller does it for all that wait."""
+    async def _make_room(self) -> int:
+        """At its bound the database lets the oldest go for the newest. One caller does it for all that wait.
+
+        Returns how many representations went.
+        """
         async with self._making_room:
-            if await self._reader.run(_used) > _ROOMY * self._max_bytes:
-                await self._evict_for_space()
+            is_roomy = await self._reader.run(used) <= _ROOMY * self._max_bytes
+            return 0 if is_roomy else await self._evict_for_space()
 
     async def _evict_for_space(self) -> int:
-        used = await self._reader.run(_used)
+        in_use = await self._reader.run(used)
         held = sum((await self._reader.run(self._stats)).entities.values())
-        wanted = ceil(held * (1 - _ROOMY * self._max_bytes / used))
+        wanted = ceil(held * (1 - _ROOMY * self._max_bytes / in_use))
         total = 0
         while total < wanted:
             evicted = await self._writer.submit(self._evict_oldest, rows=_PRUNE_ROWS)
@@ -238,8 +233,8 @@ class SqliteStore:
                 break
             total += evicted
         # Rows that were not neighbours leave holes in pages that stay in use: only a rewrite gives those back.
-        if total and await self._reader.run(_used) > _ROOMY * self._max_bytes:
-            await self._writer.submit(_rewrite, is_alone=True)
+        if total and await self._reader.run(used) > _ROOMY * self._max_bytes:
+            await self._writer.submit(rewrite, is_alone=True)
         return total
 
     def _evict_oldest(self, connection: sqlite3.Connection) -> int:
@@ -250,12 +245,12 @@ class SqliteStore:
         return table.evict(connection, state=HELD, before="~", limit=_PRUNE_ROWS, derive_id=self._derive_id)
 
     def _used_with_log(self, connection: sqlite3.Connection) -> int:
-        return _used(connection) + self._files.log_size()
+        return used(connection) + self._files.log_size()
 
     async def _give_back(self) -> None:
-        while await self._writer.submit(_vacuum, is_alone=True):
+        while await self._writer.submit(vacuum, is_alone=True):
             pass
-        await self._writer.submit(_checkpoint, is_alone=True)
+        await self._writer.submit(checkpoint, is_alone=True)
 
 
 async def open_or_set_aside(
@@ -298,76 +293,3 @@ async def open_or_set_aside(
         return None, f"{why}; then {error}"
     except OSError as error:
         return None, f"{why}; set aside: {error_name(error)}"
-
-
-async def _connect(
-    files: Files, tables: Sequence[TableSpec], max_bytes: int
-) -> tuple[Connection, Connection]:
-    writer, reader = Connection(files.path), Connection(files.path)
-    try:
-        await writer
-        await writer.run(partial(_set_up, tables=tables, max_bytes=max_bytes))
-        await reader
-        await reader.run(_set_up_reader)
-    except BaseException as error:
-        await reader.close()
-        await writer.close()
-        if isinstance(error, FOREIGN_ERRORS):
-            raise open_error("open", error) from None
-        raise
-    return writer, reader
-
-
-def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    # Before the first table, or not at all.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # What an answer has shown must survive power loss.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    prepare(connection, tables)
-    pages = max(1, max_bytes // _pragma(connection, "page_size"))
-    log_pages = min(_LOG_PAGES, max(1, pages // _LOG_SHARE))
-    connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
-    connection.execute(f"PRAGMA journal_size_limit = {log_pages * _pragma(connection, 'page_size')}")
-    # The hard bound: a write that meets it makes room. SQLite does not set it below what is there already.
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-
-
-def _set_up_reader(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA query_only = ON")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
-
-
-def _used(connection: sqlite3.Connection) -> int:
-    """Bytes of the pages in use."""
-    pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
-    return (pages - free) * size
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Empty the log into the database, unless somebody reads: the writer must not wait for a person's shell."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-
-
-def _rewrite(connection: sqlite3.Connection) -> None:
-    """Write the whole database anew. Readers go on; writers wait, a few seconds for the default bound."""
-    connection.execute("VACUUM")
-
-
-def _vacuum(connection: sqlite3.Connection) -> bool:
-    """Give some free pages back to the file system; whether there are more."""
-    before = _pragma(connection, "freelist_count")
-    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    # A file that was made without auto_vacuum keeps its pages: it must not be asked for ever.
-    return 0 < _pragma(connection, "freelist_count") < before

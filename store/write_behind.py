@@ -1,4 +1,4 @@
-"""What a database has still to learn: one change per key, written behind the answers, in batches."""
+"""What a database has still to learn: the last changes of each key, written behind the answers, in batches."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -16,17 +16,24 @@ BATCH = 500
 
 
 @dataclass(slots=True, eq=False)
-class _Change:
-    """What the database has still to learn of one key: first the invalidation, if there is one, then the write."""
+class _Put:
+    """A write that the database has still to learn, and who waits for it."""
 
-    write: Write | None = None
-    is_invalidation: bool = False
-    written: list[asyncio.Future[Entry]] = field(default_factory=list)
-    invalidated: list[asyncio.Future[None]] = field(default_factory=list)
+    write: Write
+    waiters: list[asyncio.Future[Entry]] = field(default_factory=list)
+
+
+_Invalidations = dict[Key, list[asyncio.Future[None]]]
+"""What the database has still to forget, and who waits for it."""
 
 
 class WriteBehind:
     """Puts and invalidations of each key reach the database in their order; a later put replaces one that waits.
+
+    Somebody's request waits for an invalidation, and a put that has to make room takes seconds. So there are two
+    tasks, one for each, and a key is with one of them at a time: its put waits for its invalidation, and its
+    invalidation for the batch that its put is under way in. Otherwise an invalidation waits for no put: a database
+    takes it while it makes room.
 
     `on_confirmed(sent, confirmed)` brings each entry back as the database holds it. `on_result(operation, ok)` is
     told of each batch of invalidations, of each batch with puts that went well, and of each put that did not.
@@ -44,66 +51,69 @@ class WriteBehind:
         self._on_confirmed = on_confirmed
         self._on_result = on_result
         self._max_pending = max_pending
-        self._pending: dict[Key, _Change] = {}
-        self._writing: dict[Key, _Change] = {}  # taken from the pending, and not answered yet
-        self._unforgotten: dict[Key, None] = {}  # invalidations that failed; told again with the next batch
-        self._wake = asyncio.Event()
+        self._puts: dict[Key, _Put] = {}  # each came after the invalidation of its key, if that waits, too
+        self._writing: dict[Key, _Put] = {}  # taken from the puts, and not answered yet
+        self._invalidations: _Invalidations = {}
+        self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
+        self._unforgotten: dict[Key, None] = {}  # invalidations that failed; told again with the next
+        self._wake_put = asyncio.Event()
+        self._wake_invalidate = asyncio.Event()
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """Keys whose last change is not confirmed."""
-        return len(self._pending) + len(self._writing)
+        return len(
+            self._puts.keys() | self._writing.keys() | self._invalidations.keys() | self._forgetting.keys()
+        )
 
     def put(self, write: Write) -> bool:
         """Queue the write; whether there was room (or the key had its place already)."""
         key = write.entry.key
-        change = self._pending.get(key)
-        if change is None:
-            if self._is_closing or len(self._pending) >= self._max_pending:
-                return False
-            change = self._pending[key] = _Change()
-            self._wake.set()
-        change.write = write
+        put = self._puts.get(key)
+        if put is not None:
+            put.write = write
+            return True
+        waiting = len(self._puts) + len(self._invalidations)
+        if self._is_closing or (key not in self._invalidations and waiting >= self._max_pending):
+            return False
+        self._puts[key] = _Put(write)
+        self._wake()
         return True
 
     def invalidate(self, key: Key) -> asyncio.Future[None]:
         """Queue the invalidation, and drop the write that waits. Never refused: it has cost a request each, and
         what is forgotten must not come back. The future raises StoreError when the database failed."""
-        change = self._pending.setdefault(key, _Change())
-        change.write, change.is_invalidation = None, True
-        _fail(change.written, StoreError("put: invalidated meanwhile"))
-        waiter = _waiter(change.invalidated)
+        dropped = self._puts.pop(key, None)
+        if dropped is not None:
+            _fail(dropped.waiters, StoreError("put: invalidated meanwhile"))
+        waiter = _waiter(self._invalidations.setdefault(key, []))
         if self._is_closing:
             _fail([waiter], StoreError("invalidate: the store is closed"))
-        self._wake.set()
+        self._wake()
         return waiter
 
     def entry(self, key: Key) -> Entry | None:
         """The entry that is on its way, if one is and nothing came after it."""
-        change = self._pending.get(key) or self._writing.get(key)
-        return None if change is None or change.write is None else change.write.entry
+        put = self._last_put(key)
+        return None if put is None else put.write.entry
 
     def is_forgotten(self, key: Key) -> bool:
         """Whether the database can hold what has been invalidated since."""
-        changes = (self._pending.get(key), self._writing.get(key))
-        return key in self._unforgotten or any(
-            change is not None and change.is_invalidation for change in changes
-        )
+        return key in self._unforgotten or key in self._invalidations or key in self._forgetting
 
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
-        change = self._pending.get(key) or self._writing.get(key)
-        return None if change is None or change.write is None else _waiter(change.written)
+        put = self._last_put(key)
+        return None if put is None else _waiter(put.waiters)
 
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
         waiters: list[asyncio.Future[Entry] | asyncio.Future[None]] = []
-        for change in (*self._writing.values(), *self._pending.values()):
-            if change.write is not None:
-                waiters.append(_waiter(change.written))
-            elif change.is_invalidation:
-                waiters.append(_waiter(change.invalidated))
+        waiters += (_waiter(put.waiters) for put in (*self._writing.values(), *self._puts.values()))
+        waiters += (
+            _waiter(waiting) for waiting in (*self._forgetting.values(), *self._invalidations.values())
+        )
         if waiters:
             await asyncio.wait(waiters)
 
@@ -114,75 +124,102 @@ class WriteBehind:
     async def close(self) -> None:
         """Write what is queued, then stop. Idempotent."""
         self._is_closing = True
-        self._wake.set()
+        self._wake()
         if self._task is None:
             self._abandon()
         else:
             await asyncio.wait([self._task])
 
+    def _last_put(self, key: Key) -> _Put | None:
+        put = self._puts.get(key)
+        return self._writing.get(key) if put is None and key not in self._invalidations else put
+
+    def _wake(self) -> None:
+        # In this order: what failed to be forgotten is told again before what is put next.
+        self._wake_invalidate.set()
+        self._wake_put.set()
+
     async def _write_forever(self) -> None:
         try:
-            while self._pending or not self._is_closing:
-                if not self._pending:
-                    self._wake.clear()
-                    await self._wake.wait()
-                    continue
-                self._writing = self._take()
-                await self._invalidate(self._writing)
-                await self._put(self._writing)
-                self._writing = {}
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._invalidate_forever(), name="store-invalidate-behind")
+                tasks.create_task(self._put_forever(), name="store-put-behind")
         finally:
             # Cancelled from outside, if anything is left.
             self._is_closing = True
             self._abandon()
 
+    async def _invalidate_forever(self) -> None:
+        # The longer of the two: puts can wait for it, and what is put till the end can be invalidated.
+        while len(self) or not self._is_closing:
+            await self._wake_invalidate.wait()
+            self._wake_invalidate.clear()
+            # A key whose put is under way waits for that: told before, the invalidation could be undone by it.
+            ready = (key for key in self._invalidations if key not in self._writing)
+            self._forgetting = {key: self._invalidations.pop(key) for key in list(islice(ready, BATCH))}
+            is_full = len(self._forgetting) == BATCH
+            again = (key for key in self._unforgotten if key not in self._writing)
+            for key in list(islice(again, BATCH)):
+                del self._unforgotten[key]
+                self._forgetting.setdefault(key, [])
+            if self._forgetting:
+                await self._invalidate(self._forgetting)
+                self._forgetting = {}
+                # The puts of these keys have waited.
+                self._wake_put.set()
+            # Not for what has failed just now: it would be told again without end.
+            if is_full:
+                self._wake_invalidate.set()
+
+    async def _put_forever(self) -> None:
+        while self._puts or not self._is_closing:
+            await self._wake_put.wait()
+            self._wake_put.clear()
+            ready = (
+                key for key in self._puts if key not in self._invalidations and key not in self._forgetting
+            )
+            self._writing = {key: self._puts.pop(key) for key in list(islice(ready, BATCH))}
+            if self._writing:
+                await self._put(self._writing)
+                self._writing = {}
+                self._wake()
+
     def _abandon(self) -> None:
         """Nobody may wait for ever for what will not come."""
-        for change in (*self._writing.values(), *self._pending.values()):
-            _fail(change.written, StoreError("put: the store is closed"))
-            _fail(change.invalidated, StoreError("invalidate: the store is closed"))
+        for put in (*self._writing.values(), *self._puts.values()):
+            _fail(put.waiters, StoreError("put: the store is closed"))
+        for waiters in (*self._forgetting.values(), *self._invalidations.values()):
+            _fail(waiters, StoreError("invalidate: the store is closed"))
 
-    def _take(self) -> dict[Key, _Change]:
-        batch = {key: self._pending.pop(key) for key in list(islice(self._pending, BATCH))}
-        for key in list(islice(self._unforgotten, BATCH)):
-            del self._unforgotten[key]
-            batch.setdefault(key, _Change()).is_invalidation = True
-        return batch
-
-    async def _invalidate(self, batch: dict[Key, _Change]) -> None:
-        told = {key: change for key, change in batch.items() if change.is_invalidation}
-        if not told:
-            return
+    async def _invalidate(self, batch: _Invalidations) -> None:
         failure: StoreError | None = None
         try:
-            await self._database.invalidate_many(list(told))
+            await self._database.invalidate_many(list(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, later batches must be written
             failure = _as_store_error("invalidate", error)
-            self._unforgotten |= dict.fromkeys(told)
+            self._unforgotten |= dict.fromkeys(batch)
         self._on_result("invalidate", failure is None)
-        for change in told.values():
-            # Answered: while the write of the same batch is under way, nobody is to wait for it any more.
-            change.is_invalidation = False
+        for waiters in batch.values():
             if failure is not None:
-                _fail(change.invalidated, failure)
-            for waiter in change.invalidated:
+                _fail(waiters, failure)
+            for waiter in waiters:
                 _settle(waiter, None)
 
-    async def _put(self, batch: dict[Key, _Change]) -> None:
-        told = {key: change.write for key, change in batch.items() if change.write is not None}
-        outcomes = await self._try_put(list(told.values())) if told else {}
+    async def _put(self, batch: dict[Key, _Put]) -> None:
+        outcomes = await self._try_put([put.write for put in batch.values()])
         if any(isinstance(outcome, Entry) for outcome in outcomes.values()):
             self._on_result("put", True)  # noqa: FBT003 - the hook's shape
         for key, outcome in outcomes.items():
+            put = batch[key]
             if isinstance(outcome, Entry):
                 # Written over, what was to be forgotten is gone.
                 self._unforgotten.pop(key, None)
-                self._on_confirmed(told[key].entry, outcome)
-                for waiter in batch[key].written:
+                self._on_confirmed(put.write.entry, outcome)
+                for waiter in put.waiters:
                     _settle(waiter, outcome)
             else:
                 self._on_result("put", False)  # noqa: FBT003 - the hook's shape
-                _fail(batch[key].written, _as_store_error("put", outcome))
+                _fail(put.waiters, _as_store_error("put", outcome))
 
     async def _try_put(self, writes: list[Write]) -> dict[Key, Entry | BaseException]:
         try:

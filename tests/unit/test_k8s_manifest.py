@@ -103,10 +103,10 @@ def test_what_the_proxy_writes_is_on_bounded_volumes_of_the_pod(pod: Any, proxy:
     assert {mount["name"] for mount in proxy["volumeMounts"]} == volumes.keys()
 
 
-def test_the_data_volume_is_three_times_the_bound_of_the_store(pod: Any, config_file: Path) -> None:
+def test_the_data_volume_is_four_times_the_bound_of_the_store(pod: Any, config_file: Path) -> None:
     config = load(config_file, _environment_of_image())
     (data,) = (volume for volume in pod["volumes"] if volume["name"] == "handshake-proxy-data")
-    assert _mebibytes(data["emptyDir"]["sizeLimit"]) * 2**20 == 3 * config.store.max_bytes
+    assert _mebibytes(data["emptyDir"]["sizeLimit"]) * 2**20 == 4 * config.store.max_bytes
 
 
 def test_the_configuration_is_mounted_as_a_whole_directory(

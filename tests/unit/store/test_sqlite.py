@@ -95,14 +95,13 @@ def pragma(name: str, connection: sqlite3.Connection) -> object:
 
 
 async def test_settings(path: Path) -> None:
-    store = await open_store(path, max_bytes=1 << 20)
+    store = await open_store(path)
     try:
         pragmas = {
             "journal_mode": "wal",
             "synchronous": 2,
             "foreign_keys": 1,
             "auto_vacuum": 2,
-            "max_page_count": 256,
         }
         writer = store._connections[1]
         for name, value in pragmas.items():

@@ -197,7 +197,7 @@ async def test_a_read_only_directory_is_done_without() -> None:
 
 
 async def test_a_locked_file_is_not_set_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.sqlite._BUSY_TIMEOUT_MS", 0)
+    monkeypatch.setattr("store.sqlite_pragmas.BUSY_TIMEOUT_MS", 0)
     with closing(sqlite3.connect(path, isolation_level=None)) as shell:
         shell.execute("BEGIN EXCLUSIVE")
         shell.execute("CREATE TABLE x (y)")
@@ -211,7 +211,7 @@ async def test_a_full_disk_at_opening_is_not_the_files_fault(
     def full(_connection: sqlite3.Connection, _tables: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("store.sqlite.prepare", full)
+    monkeypatch.setattr("store.sqlite_pragmas.prepare", full)
     assert await opened(path) == (None, "open: No space left on device")
 
 
@@ -247,7 +247,7 @@ async def test_a_bug_while_opening_is_not_swallowed_and_leaves_nothing_open(
         raise KeyError("bug")
 
     with monkeypatch.context() as patched:
-        patched.setattr("store.sqlite.prepare", bug)
+        patched.setattr("store.sqlite_pragmas.prepare", bug)
         with pytest.raises(KeyError):
             await opened(path)
     await (await open_store(path)).close()

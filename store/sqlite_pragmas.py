@@ -1,0 +1,132 @@
+"""Connections to the database: how they are set up, and the upkeep that is said in PRAGMAs."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from store.base import TableSpec
+from store.migrations import prepare, quoted
+from store.sqlite_files import FOREIGN_ERRORS, Files, open_error
+from store.sqlite_writer import Connection
+
+BUSY_TIMEOUT_MS = 2_000
+"""How long a person's shell may hold the write lock before we give up: well below a client's own 5 s."""
+
+_LOG_PAGES = 1_000
+"""Pages after which SQLite empties its write-ahead log: its own default, 4 MB. Less where the bound is small."""
+
+_LOG_SHARE = 4
+"""The log is at most this part of the bound, while nobody reads for long."""
+
+_VACUUM_PAGES = 1_000
+"""Pages given back at a time, 4 MB: some 10 ms, so that writes pass in between."""
+
+_ANY_PAGES = 1_073_741_823
+"""As many as SQLite allows by default: no bound."""
+
+
+async def connect(files: Files, tables: Sequence[TableSpec], max_bytes: int) -> tuple[Connection, Connection]:
+    """The writer's connection and the reader's, the schema being up to date. Raises OpenError."""
+    writer, reader = Connection(files.path), Connection(files.path)
+    try:
+        await writer
+        await writer.run(partial(_set_up, tables=tables, max_bytes=max_bytes))
+        await writer.run(partial(_keep_temporary_files_in, files.path.absolute().parent))
+        await reader
+        await reader.run(_set_up_reader)
+    except BaseException as error:
+        await reader.close()
+        await writer.close()
+        if isinstance(error, FOREIGN_ERRORS):
+            raise open_error("open", error) from None
+        raise
+    return writer, reader
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Bytes of the pages in use."""
+    pages, free, size = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
+    return (pages - free) * size
+
+
+@contextmanager
+def bounded(connection: sqlite3.Connection, max_bytes: int) -> Iterator[None]:
+    """Meanwhile the file does not grow above the bound: what would need it to fails with SQLITE_FULL.
+
+    Only puts are held to it. To move an entry of an index or to empty a row can need a page, too, but an
+    invalidation must not fail for that, and eviction is what makes the room. They have no bound of their own: with
+    every row of a full database invalidated it grew by 1.2 % at items of 1,000 bytes, by 5.5 % at 60 bytes.
+    """
+    # Set anew each time: SQLite takes the size of the file instead where that is larger.
+    connection.execute(f"PRAGMA max_page_count = {_pages(connection, max_bytes)}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA max_page_count = {_ANY_PAGES}")
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Empty the log into the database, unless somebody reads: the writer must not wait for a person's shell."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def rewrite(connection: sqlite3.Connection) -> None:
+    """Write the whole database anew. Readers go on; writers wait, invalidations as well: 0.8 to 1.0 s measured at
+    the default bound of 256 MiB, which is rare enough to be borne."""
+    connection.execute("VACUUM")
+
+
+def vacuum(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the file system; whether there are more."""
+    before = _pragma(connection, "freelist_count")
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    # A file that was made without auto_vacuum keeps its pages: it must not be asked for ever.
+    return 0 < _pragma(connection, "freelist_count") < before
+
+
+def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    # Before the first table, or not at all.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # What an answer has shown must survive power loss.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    prepare(connection, tables)
+    log_pages = min(_LOG_PAGES, max(1, _pages(connection, max_bytes) // _LOG_SHARE))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
+    connection.execute(f"PRAGMA journal_size_limit = {log_pages * _pragma(connection, 'page_size')}")
+
+
+def _set_up_reader(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _keep_temporary_files_in(directory: Path, connection: sqlite3.Connection) -> None:
+    """Have a rewrite copy the database to beside it, and not to /var/tmp or /tmp, which may have no room for it.
+
+    For the whole process, unless the operator chose a place with SQLITE_TMPDIR. That variable itself would be set
+    too late here: SQLite reads it once, when Python's module is imported.
+    """
+    if "SQLITE_TMPDIR" in os.environ:
+        return
+    # Where no new file can be made SQLite looks for another place, as it does when it is not told.
+    with suppress(sqlite3.OperationalError):
+        connection.execute(f"PRAGMA temp_store_directory = {quoted(str(directory))}")
+
+
+def _pages(connection: sqlite3.Connection, max_bytes: int) -> int:
+    return max(1, max_bytes // _pragma(connection, "page_size"))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
