@@ -61,6 +61,13 @@ def _resources(config: "Config") -> Iterator[Finding]:
                 (*at, "columns", f"{name}_id"),
                 f"the table has a column {name}_id of its own; choose another name",
             )
+        upstream = config.upstreams.get(resource.upstream)
+        if upstream is not None and upstream.credential_file and "authorization" in resource.key_headers:
+            yield Finding(
+                (*at, "key_headers"),
+                "authorization can't be part of the key: fills bear the one of the upstream's credential_file",
+                (("upstreams", resource.upstream, "credential_file"),),
+            )
         if resource.id is None:
             yield from _opaque(at, resource)
 

@@ -240,6 +240,8 @@ class App:
             supervisor=self._supervisor,
             metrics=self.metrics,
             monotonic=self._monotonic,
+            # Half of the pool, so that a huge bulk leaves room for what is passed through.
+            parallel=max(1, upstream.config.max_connections // 2),
             max_waiters=self.config.limits.connections,
         )
         resolver = Resolver(

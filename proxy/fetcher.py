@@ -106,10 +106,6 @@ class Fetcher:
             self._backoff.succeeded()
         return results
 
-    def timed_out(self) -> Failure:
-        """The time was over before a call could be made."""
-        return self._failure("timeout")
-
     async def _by_bulk(self, wish: Wish, within: float) -> dict[str, Result]:
         config = self.config.bulk
         if config is None or self.shape is None:
@@ -178,27 +174,37 @@ class Fetcher:
         path = self.config.single.path.expand(entity).encode()
         held = wish.held.get(entity)
         head = [(b"Accept", b"application/json"), *_IDENTITY, *wish.fields]
-        if held is not None:
-            head += conditions(held.headers)
+        asked = conditions(held.headers) if held is not None else []
+        started = self._monotonic()
         requested_at = self._clock()
-        fetched = await self._upstream.fetch(
+        fetched = await self._get(path, head + asked, within)
+        if fetched.head.status == _NOT_MODIFIED and held is not None and asked:
+            if is_about(held.headers, fetched.head.fields):
+                return {entity: self._validated(wish, held, fetched, requested_at)}
+            # It has something else in mind than what we hold: have the whole of it (RFC 9111 section 4.3.4).
+            fetched = await self._get(path, head, within - (self._monotonic() - started))
+        return {entity: self._single_result(wish, entity, fetched, requested_at)}
+
+    async def _get(self, path: bytes, head: list[RawField], within: float) -> Fetched:
+        return await self._upstream.fetch(
             f"{self.name}.single", "GET", path, head, max_body=self._max_body, within=within
         )
-        if fetched.head.status == _NOT_MODIFIED and held is not None and has_validator(held.headers):
-            return {entity: self._validated(wish, held, fetched, requested_at)}
-        return {entity: self._single_result(wish, entity, fetched, requested_at)}
 
     def _single_result(self, wish: Wish, entity: str, fetched: Fetched, requested_at: float) -> Result:
         status = fetched.head.status
         is_gone = status in _GONE
         if not is_gone and not fetched.ok:
             return self._not_ok(fetched)
-        fresh = self._keeper.assess(fetched.head.fields, requested_at)
-        if fresh is None or not (is_gone or status == _OK):
-            # Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
-            if is_gone or status == _OK:
-                self._keeper.drop(wish, entity)  # there is a newer answer than ours
+        fields = fetched.head.fields
+        fresh = self._keeper.assess(fields, requested_at)
+        if not (is_gone or status == _OK):
             return self._pass_on(wish)[entity]
+        if fresh is None:
+            self._keeper.drop(wish, entity)  # there is a newer answer than ours
+            self._mark(wish)
+            if is_for_one_caller(fields, self._keeper.key_fields):
+                # Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
+                return PassOn()
         if is_gone:
             return self._keeper.absent(wish, entity, fresh, fetched)
         try:
@@ -213,8 +219,8 @@ class Fetcher:
 
     def _validated(self, wish: Wish, held: Entry, fetched: Fetched, requested_at: float) -> Result:
         """A 304 (RFC 9111 section 4.3.4): the bytes that we hold, with what the 304 says of them."""
-        if held.item is None or not is_about(held.headers, fetched.head.fields):
-            return self._failure("invalid_answer")
+        if held.item is None:
+            raise RuntimeError("only a representation has validators to ask with")
         fields = freshened(held.headers, fetched.head.fields)
         fresh = self._keeper.assess(fields, requested_at)
         if fresh is None:

@@ -90,16 +90,18 @@ class Keeper:
         )
         if not wish.seen.is_current(entry.key):
             return Missing(entry, stored=False)
-        self.drop(wish, entity)
+        # With a database that fails, nobody knows what is in it: it must not come back when that works again.
+        self.drop(wish, entity, surely=self._store.degraded)
         if fresh is not None:
             self._store.put(Write(entry, {}))
         return Missing(entry, stored=fresh is not None)
 
-    def drop(self, wish: Wish, entity: str) -> None:
-        """Forget what is held of an entity, of which the upstream has just said something else."""
+    def drop(self, wish: Wish, entity: str, *, surely: bool = False) -> None:
+        """Forget what is held of an entity, of which the upstream has just said something else; `surely`: even if
+        nothing seems to be held."""
         key = Key(self._name, entity, wish.variant)
-        if entity in wish.held and wish.seen.is_current(key):
-            self._store.invalidate([key])
+        if (surely or entity in wish.held) and wish.seen.is_current(key):
+            self._store.drop(key)
 
     def _entry(self, wish: Wish, item: bulk.Item, fresh: Freshness, fields: tuple[RawField, ...]) -> Entry:
         now = self._clock()

@@ -21,9 +21,7 @@ from proxy.supervisor import Supervisor
 from store.entry import Entry, Key
 from store.generation import Watch
 
-# Upstream calls of one resource at a time: a quarter of the default pool, so that a huge bulk leaves room for others.
-_PARALLEL = 24
-# Refreshes beside them, fewer: they must not stand in the way of somebody who waits.
+# Refreshes that call the upstream at a time, beside those whom somebody waits for: they must not be in the way.
 _PARALLEL_REFRESHES = 4
 # Refreshes that may wait their turn. What comes beyond is wished for again when it is asked for again.
 _MAX_REFRESHES = 100
@@ -68,7 +66,8 @@ class _Flight:
     """Whether somebody waits for a refresh."""
     is_single: bool = True
     """Whether everybody on board prefers a single call."""
-    held: dict[str, Entry] = field(default_factory=dict)
+    held: dict[str, tuple[Entry, Watch]] = field(default_factory=dict)
+    """What was held when it boarded, and whether it still stands: the validators of what was dropped are not sent."""
     ids: list[str] = field(default_factory=list)
     timer: asyncio.Handle | None = None
     """Of the take-off, until then."""
@@ -81,7 +80,8 @@ class _Flight:
 class Loader:
     """Loads entities of one resource, each at most once at a time.
 
-    `watch` begins to watch keys for changes; at most `max_waiters` requests wait at a time.
+    `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes, and at
+    most `max_waiters` requests wait, each at most as long as a call may take.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Loader:
         supervisor: Supervisor,
         metrics: Metrics,
         monotonic: Callable[[], float],
+        parallel: int,
         max_waiters: int,
         refresh_gathers: float = _REFRESH_GATHERS,
     ) -> None:
@@ -104,13 +105,15 @@ class Loader:
         self._refresh_gathers = refresh_gathers
         self._waiters = 0
         self._refreshes = 0
-        self._fruitless: TTLCache[Key, None] = TTLCache(_FRUITLESS_KEYS, _FRUITLESS_SECONDS, timer=monotonic)
+        self._fruitless: TTLCache[tuple[object, ...], str] = TTLCache(
+            _FRUITLESS_KEYS, _FRUITLESS_SECONDS, timer=monotonic
+        )
         bulk = fetcher.config.bulk
         self._has_bulk = bulk is not None
         self._seats = bulk.max_ids if bulk else 1
         self._flights: dict[Key, _Flight] = {}
         self._boarding: dict[tuple[object, ...], _Flight] = {}
-        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._slots = asyncio.Semaphore(parallel)
         self._refresh_slots = asyncio.Semaphore(_PARALLEL_REFRESHES)
 
     @property
@@ -143,7 +146,7 @@ class Loader:
             self._waiters -= 1
         results: dict[str, Result] = {}
         for entity, flight in flights.items():
-            result = flight.landed.result()[entity] if flight.landed.done() else Failure("late")
+            result = flight.landed.result()[entity] if flight.landed.done() else Failure("timeout")
             if entity in joined:
                 result = _for_waiter(result, is_same_caller=flight.scope == want.scope)
             if want.single and isinstance(result, Missing) and result.entry.item is None:
@@ -151,13 +154,23 @@ class Loader:
             results[entity] = result
         return results
 
+    def is_beyond(self, want: Want) -> bool:
+        """Whether a refresh has just found that the answer about one of these is not for this cache."""
+        return any(self._fruitless.get(self._place(want, entity)) == "pass_on" for entity in want.ids)
+
     def refresh(self, want: Want) -> None:
-        """Fetch entities behind an answer that was given: soon, with others, and to nobody's cost."""
+        """Fetch entities behind an answer: soon, with others, and to nobody's cost."""
         for entity in want.ids:
             key = Key(self.name, entity, want.variant)
-            is_wanted = key not in self._fruitless and self._joinable(key, hurry=False) is None
+            is_known = self._place(want, entity) in self._fruitless
+            is_wanted = not is_known and self._joinable(key, hurry=False) is None
             if is_wanted and self._refreshes < _MAX_REFRESHES:
                 self._board(want, entity, is_refresh=True)
+
+    @staticmethod
+    def _place(who: "Want | _Flight", entity: str) -> tuple[object, ...]:
+        """What one caller is refused, another may have."""
+        return (entity, who.variant, who.scope)
 
     def _goes_past(self, want: Want, entity: str) -> bool:
         # Of what we hold the copy may be needed: it has to be tried.
@@ -172,7 +185,9 @@ class Loader:
         if flight is None:
             return None
         if flight.seen is None:  # whatever has happened, it has happened before the call
-            if hurry and flight.is_refresh and flight.timer is not None:
+            if hurry and flight.is_refresh and not flight.is_waited_for:
+                if flight.timer is None:
+                    return None  # it stands in the refreshes' own line, where nobody should wait
                 flight.is_waited_for = True
                 self._take_off_soon(flight)
             return flight
@@ -192,9 +207,10 @@ class Loader:
                 flight.timer = loop.call_soon(self._take_off, flight)
         flight.ids.append(entity)
         flight.is_single = flight.is_single and want.single
+        key = Key(self.name, entity, want.variant)
         if entity in want.held:
-            flight.held[entity] = want.held[entity]
-        self._flights[Key(self.name, entity, want.variant)] = flight
+            flight.held[entity] = (want.held[entity], self._watch([key]))
+        self._flights[key] = flight
         if len(flight.ids) >= self._seats:
             del self._boarding[place]
             self._take_off_soon(flight)
@@ -213,31 +229,40 @@ class Loader:
         flight.timer = None
         flight.took_off = asyncio.get_running_loop().time()
         try:
-            self._supervisor.spawn(f"flight {self.name}", self._fly(flight))
+            task = self._supervisor.spawn(f"flight {self.name}", self._fly(flight))
         except RuntimeError:  # the program ends
-            self._land(flight, dict.fromkeys(flight.ids, Failure("aborted")))
+            self._land(flight, {})
+        else:
+            # Whatever happens, cancellation by a shutdown included, every waiter gets an answer.
+            task.add_done_callback(lambda _: self._land(flight, {}))
 
     async def _fly(self, flight: _Flight) -> None:
-        # Whatever happens, cancellation by a shutdown included, every waiter gets an answer.
-        results: dict[str, Result] = dict.fromkeys(flight.ids, Failure("aborted"))
-        loop = asyncio.get_running_loop()
-        deadline = flight.took_off + self._fetcher.timeout
         slots = self._refresh_slots if flight.is_refresh and not flight.is_waited_for else self._slots
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(self._fetcher.timeout):
                 await slots.acquire()
-            try:
-                # From here on it may bring what was true before, and no longer is.
-                flight.seen = self._watch([Key(self.name, entity, flight.variant) for entity in flight.ids])
-                wish = Wish(flight.ids, flight.variant, flight.held, flight.seen, flight.fields)
-                left = deadline - loop.time()
-                results = await self._fetcher.fetch(wish, left, single=self._by_single(flight, wish))
-            finally:
-                slots.release()
-        except TimeoutError:  # no slot became free: those who have one wait for a slow upstream
-            results = dict.fromkeys(flight.ids, self._fetcher.timed_out())
+        except TimeoutError:  # the upstream is slow for those who have a slot, and was not asked for these
+            self._land(flight, dict.fromkeys(flight.ids, Failure("overloaded", retry_after=1.0)))
+            return
+        try:
+            self._land(flight, await self._called(flight))
         finally:
-            self._land(flight, results)
+            slots.release()
+
+    async def _called(self, flight: _Flight) -> dict[str, Result]:
+        keys = {entity: Key(self.name, entity, flight.variant) for entity in flight.ids}
+        # A refresh that stood in line leaves out what somebody else has fetched meanwhile.
+        ids = [entity for entity, key in keys.items() if self._flights.get(key) is flight]
+        if not ids or (flight.is_refresh and not flight.is_waited_for and self.backing_off):
+            return {}
+        held = {
+            entity: entry for entity, (entry, watch) in flight.held.items() if watch.is_current(keys[entity])
+        }
+        # From here on it may bring what was true before, and no longer is.
+        flight.seen = self._watch(keys.values())
+        wish = Wish(ids, flight.variant, held, flight.seen, flight.fields)
+        # The whole time of a call, however long it stood in line: else our own line would look like a slow upstream.
+        return await self._fetcher.fetch(wish, self._fetcher.timeout, single=self._by_single(flight, wish))
 
     def _by_single(self, flight: _Flight, wish: Wish) -> bool:
         config = self._fetcher.config
@@ -246,22 +271,30 @@ class Loader:
         return flight.is_single or self._fetcher.prefers_single(wish)
 
     def _land(self, flight: _Flight, results: dict[str, Result]) -> None:
+        """Tell the waiters; the first landing is the landing. What has no result was given up."""
+        if flight.landed.done():
+            return
+        results = dict.fromkeys(flight.ids, Failure("aborted")) | results
         self._refreshes -= flight.is_refresh
         for entity in flight.ids:
             key = Key(self.name, entity, flight.variant)
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if flight.is_refresh and isinstance(results[entity], Refused | PassOn):
-                self._fruitless[key] = None
+                why = "pass_on" if isinstance(results[entity], PassOn) else "refused"
+                self._fruitless[self._place(flight, entity)] = why
+        for _, watch in flight.held.values():
+            watch.close()
         if flight.seen is not None:
             flight.seen.close()
         flight.landed.set_result(results)
 
     async def _wait(self, want: Want, flights: Mapping[str, _Flight]) -> None:
-        """Wait for all that is needed; then, as far as patience goes, for what there is a copy of."""
+        """Wait for all that is needed, as long as a call may take; then, as far as patience goes, for what there is
+        a copy of."""
         needed = {flight.landed for entity, flight in flights.items() if entity not in want.usable}
         if needed:
-            await asyncio.wait(needed)
+            await asyncio.wait(needed, timeout=self._fetcher.timeout)
         late = {flight for entity, flight in flights.items() if entity in want.usable}
         await self._wait_a_while(late, want.patience)
 
@@ -287,5 +320,7 @@ def _for_waiter(result: Result, *, is_same_caller: bool) -> Result:
             return Missing(entry, stored, collapsed=True) if stored else PassOn()
         case Refused() if not is_same_caller:
             return PassOn()
+        case Failure(reason, _, retry_after) if not is_same_caller:
+            return Failure(reason, retry_after=retry_after)
         case _:
             return result

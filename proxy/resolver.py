@@ -148,8 +148,9 @@ class Resolver:
             ),
             patience=self._patience,
         )
+        if not self._refresh(decisions, want):
+            return Resolution(pass_on=True)
         results = await self._loader.load(want) if want.ids else {}
-        self._refresh(decisions, want)
         return self._counted(decisions, _combine(decisions, results))
 
     def _decide(
@@ -166,10 +167,16 @@ class Resolver:
             )
         return decisions
 
-    def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> None:
+    def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> bool:
+        """Have what is stale fetched behind the answer; False if that has just shown it to be beyond this cache."""
         ids = [entity for entity, found in decisions.items() if isinstance(found, Stale) and found.refresh]
-        if ids:
-            self._loader.refresh(Want(ids, want.held, want.variant, want.fields, want.single))
+        if not ids:
+            return True
+        wanted = Want(ids, want.held, want.variant, want.fields, want.single)
+        if self._loader.is_beyond(wanted):
+            return False
+        self._loader.refresh(wanted)
+        return True
 
     def _counted(self, decisions: Mapping[str, Decision], resolution: Resolution) -> Resolution:
         if resolution.pass_on:
@@ -201,8 +208,10 @@ class Resolver:
             else:
                 entries[entity] = entry
         if absent:
-            for key, entry in (await self._store.load(absent)).items():
-                entries[key.id] = entry
+            loaded = await self._store.load(absent)
+            # What memory had before the wait may have been dropped since.
+            entries = {entity: entry for entity in entries if (entry := self._store.memory.get(keys[entity]))}
+            entries |= {key.id: entry for key, entry in loaded.items()}
         return entries
 
 

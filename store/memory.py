@@ -154,6 +154,13 @@ class MemoryTier:
                 self._evicted.pop(hash(one), None)
                 self._drop(one)
 
+    def drop(self, key: Key) -> None:
+        """Forget this key alone; not an eviction."""
+        with self._cache.timer as now:
+            self._cache.expire(now)
+            self._evicted.pop(hash(key), None)
+            self._drop(key)
+
     def clear(self) -> None:
         """Forget everything; not an eviction."""
         for key in list(self._cache):

@@ -137,6 +137,13 @@ class TieredStore:
                 waiters.append(self._behind.invalidate(entity))
         return _all(waiters)
 
+    def drop(self, key: Key) -> None:
+        """Forget this representation alone, and no other variant: in memory at once, in the database behind that."""
+        self._generations.changed(key)
+        self.memory.drop(key)
+        if self._behind is not None and self._has_row(key):
+            self._behind.invalidate(key)
+
     async def persist(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """Have these entries, which were put before, durable; return them as the database holds them.
 

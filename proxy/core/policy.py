@@ -79,7 +79,7 @@ class Miss:
 class Unsatisfied:
     """Ask nobody, and fail: the request wants what is held alone (RFC 9111 section 5.2.1.7)."""
 
-    reason: MissReason
+    reason: MissReason | BypassReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,18 @@ class Bypass:
 Decision = Hit | Stale | Absent | Revalidate | Miss | Unsatisfied | Bypass
 
 
-def bypass(asked: Asked) -> Bypass | None:
+def bypass(asked: Asked) -> Bypass | Unsatisfied | None:
     """Whether a request goes past the cache whatever is held; a credential may do so yet."""
     if asked.query:
-        return Bypass("bypass_query")
+        return _past(asked, "bypass_query")
     if asked.other_shape:
-        return Bypass("bypass_shape")
-    return Bypass("no_cache") if asked.directives.no_store else None
+        return _past(asked, "bypass_shape")
+    return _past(asked, "no_cache") if asked.directives.no_store else None
+
+
+def _past(asked: Asked, reason: BypassReason) -> Bypass | Unsatisfied:
+    # Who wants what is held alone must not cause a call either.
+    return Unsatisfied(reason) if asked.directives.only_if_cached else Bypass(reason)
 
 
 def decide(
@@ -119,7 +124,7 @@ def decide(
     if past is not None:
         return past
     if asked.credential and not (entry is not None and entry.shareable):
-        return Bypass("bypass_credential")
+        return _past(asked, "bypass_credential")
     if entry is None:
         decision: Decision = Miss("evicted" if evicted else "never_seen")
     elif entry.absent:
@@ -130,7 +135,7 @@ def decide(
         decision = _held(entry, asked.directives, limits, now, backing_off=backing_off)
     if isinstance(decision, Miss | Revalidate):
         if asked.credential:  # what a fill without it would bring may not be what this caller is shown
-            return Bypass("bypass_credential")
+            return _past(asked, "bypass_credential")
         if asked.directives.only_if_cached:
             return Unsatisfied(decision.reason)
     return decision

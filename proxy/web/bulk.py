@@ -7,14 +7,16 @@ from dataclasses import replace
 from proxy.core import cache_status, policy
 from proxy.core.http import directives
 from proxy.core.http.validation import is_conditional
-from proxy.core.policy import Asked, BypassReason
+from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound, Resolution
 from proxy.web.passthrough import Passage
-from proxy.web.resource import JSON, Resource, age, date
+from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import Served, passed
 from store.entry import Key
+
+_NOT_MODIFIED = 304
 
 
 class BulkHandler:
@@ -35,6 +37,8 @@ class BulkHandler:
         resource = self._resource
         asked = self._asked(request)
         past = policy.bypass(asked)
+        if isinstance(past, Unsatisfied):
+            return Served(Reply.of_problem(NOT_HELD), self.route, "error")
         if past is not None:
             return await self._bypass(request, past.reason)
         body, whole = await request.read_at_most(resource.limits.bulk_body)
@@ -110,9 +114,12 @@ class BulkHandler:
 
 def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, now: float) -> bytes:
     counts = resolution.counts
+    outcomes = tuple(outcomes)
     fetched = [outcome for outcome in outcomes if outcome.source == "miss"]
     if not fetched:
         return cache_status.hit(min(outcome.entry.ttl(now) for outcome in resolution.outcomes.values()))
+    if all(isinstance(outcome, Found) and outcome.validated for outcome in outcomes):
+        return cache_status.forwarded(fetched[0].forward, stored=False, fwd_status=_NOT_MODIFIED)
     if len(fetched) == len(resolution.outcomes):
         stored = all(outcome.stored for outcome in fetched)
         collapsed = any(outcome.collapsed for outcome in fetched)
@@ -127,6 +134,8 @@ def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, 
 def _cache_label(resolution: Resolution) -> Cache:
     """One word for the answer as a whole."""
     counts = resolution.counts
+    if all(isinstance(outcome, Found) and outcome.validated for outcome in resolution.outcomes.values()):
+        return "revalidated"
     if counts["miss"]:
         return "miss" if counts["miss"] == len(resolution.outcomes) else "partial"
     if counts["stale"]:

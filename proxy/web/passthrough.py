@@ -104,7 +104,7 @@ class PassThrough:
         """One try; `again`: a kept-alive connection that turns out to be closed is not the end."""
         async with self._upstream.open(fresh=fresh, within=passage.within) as exchange:
             # What it waited for a connection is gone: the client counts it, too.
-            left = max(_LEAST_SECONDS, self._time_for(passage) - (self._clock() - started))
+            left = self._time_left(passage, self._clock() - started)
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
             try:
@@ -141,8 +141,10 @@ class PassThrough:
         await tell(head.status)
         return head
 
-    def _time_for(self, passage: Passage) -> float:
-        return self._upstream.config.timeout if passage.within is None else passage.within
+    def _time_left(self, passage: Passage, spent: float) -> float:
+        if passage.within is not None:
+            return max(0.0, passage.within - spent)
+        return max(_LEAST_SECONDS, self._upstream.config.timeout - spent)
 
     async def _send(
         self, exchange: Exchange, request: Request, passage: Passage

@@ -6,12 +6,12 @@ from proxy.core import cache_status, policy
 from proxy.core.http import directives
 from proxy.core.http.fields import RawField
 from proxy.core.http.validation import is_for_the_origin, is_not_modified, of_not_modified
-from proxy.core.policy import Asked, BypassReason
+from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound
 from proxy.web.passthrough import Passage
-from proxy.web.resource import JSON, Resource, age, date
+from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import Served, passed
 from store.entry import Entry, Key
 
@@ -35,6 +35,8 @@ class SingleHandler:
             return await self._pass_on(request, "method", entity, ref)
         asked = self._asked(request)
         past = policy.bypass(asked)
+        if isinstance(past, Unsatisfied):
+            return Served(Reply.of_problem(NOT_HELD), self.route, "error", ref)
         if past is not None:
             return await self._bypass(request, past.reason, entity, ref)
         started = asyncio.get_running_loop().time()

@@ -276,7 +276,7 @@ async def test_key_headers_are_part_of_the_key(tmp_path: Path) -> None:
             assert "fwd=uri-miss" in (await proxy.get("/users/1", *fields)).field("cache-status")
 
 
-@pytest.mark.parametrize("field", [b"Set-Cookie: a=1", b"Vary: Accept-Language", b"Cache-Control: no-store"])
+@pytest.mark.parametrize("field", [b"Set-Cookie: a=1", b"Vary: Accept-Language"])
 async def test_an_answer_that_may_not_be_shared_is_the_callers_own(field: bytes, tmp_path: Path) -> None:
     origin = Origin()
     origin.fields = field + b"\r\n"
@@ -288,6 +288,23 @@ async def test_an_answer_that_may_not_be_shared_is_the_callers_own(field: bytes,
             assert response.field("cache-status") == "handshake-proxy; fwd=bypass; detail=uncacheable"
             assert dict(upstream.seen[-1].fields)[b"Accept-Language"] == b"de"
         assert len(upstream.seen) == 3  # one fill found it out
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
+@pytest.mark.parametrize("value", [b"no-store", b"private", b"no-cache"])
+async def test_an_answer_that_may_not_be_stored_is_given_to_who_caused_it(
+    value: bytes, status: bytes, tmp_path: Path
+) -> None:
+    """It is the same for everybody, and asking again would cost its time again."""
+    origin = Origin()
+    origin.status, origin.fields = status, b"X-Own: yes\r\nCache-Control: " + value + b"\r\n"
+    async with origin.upstream as upstream, running(upstream.url, tmp_path, resources=RESOURCES) as proxy:
+        for number, words in enumerate(("fwd=uri-miss", "fwd=bypass; detail=uncacheable"), start=1):
+            response = await proxy.get("/users/1")
+            assert (response.status, response.body) == (int(status[:3]), ITEM)
+            assert (response.field("x-own"), response.field("cache-control")) == ("yes", value.decode())
+            assert response.field("cache-status") == f"handshake-proxy; {words}"
+            assert len(upstream.seen) == number
 
 
 async def test_a_method_whose_outcome_is_unknown_invalidates(tmp_path: Path) -> None:

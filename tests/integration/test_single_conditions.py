@@ -149,6 +149,27 @@ async def test_the_directives_of_a_request(age: int, directive: str, status: str
         assert response.field("cache-status") == f"handshake-proxy; {status}"
 
 
+async def test_a_bulk_of_one_says_that_its_copy_was_validated(tmp_path: Path) -> None:
+    """RFC 9211 section 2.2."""
+    origin = Origin("Cache-Control: max-age=60")
+    bulk = {"path": "/main/api/v3/users/bulk", "ids": "/userIds", "items": "/users"}
+    async with before(origin, tmp_path, bulk=bulk) as (_, proxy):
+        await proxy.get("/users/1")
+        proxy.clock.tick(61)
+        response = await proxy.users("1")
+        assert response.field("cache-status") == "handshake-proxy; fwd=stale; fwd-status=304"
+        assert proxy.metric("requests_total", cache="revalidated", route="user.bulk") == 1
+
+
+@pytest.mark.parametrize("field", ["Cache-Control: no-store, only-if-cached", "Authorization: a"])
+async def test_only_if_cached_never_reaches_the_upstream(field: str, tmp_path: Path) -> None:
+    """RFC 9111 section 5.2.1.7."""
+    origin = Origin()
+    async with before(origin, tmp_path) as (upstream, proxy):
+        assert (await proxy.get("/users/1", field, "Cache-Control: only-if-cached")).status == 504
+        assert not upstream.seen
+
+
 async def test_only_if_cached_without_a_copy_is_504(tmp_path: Path) -> None:
     """RFC 9111 section 5.2.1.7."""
     origin = Origin()

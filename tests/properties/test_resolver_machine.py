@@ -59,8 +59,10 @@ class ResolverMachine(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    @initialize(with_database=st.booleans(), tiny_memory=st.booleans(), slow=st.booleans())
-    def start(self, *, with_database: bool, tiny_memory: bool, slow: bool) -> None:
+    @initialize(
+        with_database=st.booleans(), tiny_memory=st.booleans(), slow=st.booleans(), coarse=st.booleans()
+    )
+    def start(self, *, with_database: bool, tiny_memory: bool, slow: bool, coarse: bool) -> None:
         async def begin() -> World:
             database = None
             if with_database:
@@ -90,6 +92,7 @@ class ResolverMachine(RuleBasedStateMachine):
 
         self.world = self.run(begin())
         self.world.upstream.users = self.upstream_version
+        self.world.upstream.coarse = coarse
         self.upstream_speed(slow=slow)
 
     @rule(ids=st.lists(st.sampled_from((*IDS, UNKNOWN)), min_size=1, unique=True), no_cache=st.booleans())

@@ -12,10 +12,13 @@ from proxy.exchange import Fetched, UpstreamError
 from proxy.resolver import Found, NotFound
 from store.entry import Key
 from tests.integration.harness import metric
-from tests.unit.world import SINGLE, World, fetched, sources, versions, world
+from tests.unit.store.fakes import Database
+from tests.unit.world import SINGLE, World, fetched, item, sources, versions, world
 
 NO_CACHE = Asked(RequestDirectives(no_cache=True))
 STALE = {"stale_while_revalidate": 500}
+ONE = {"path": "/b", "ids": "/userIds", "items": "/users", "max_ids": 1}
+KEY = Key("user", "1")
 
 
 def populated(there: World, count: int = 300) -> None:
@@ -262,8 +265,7 @@ async def test_who_waits_for_a_refresh_makes_it_take_off() -> None:
 
 
 async def test_refreshes_leave_room_for_those_who_wait_and_are_bounded() -> None:
-    one = {"path": "/b", "ids": "/userIds", "items": "/users", "max_ids": 1}
-    async with world(freshness=STALE, bulk=one) as there:
+    async with world(freshness=STALE, bulk=ONE) as there:
         populated(there)
         ids = [str(number) for number in range(150)]
         await there.ask(*ids)
@@ -448,15 +450,202 @@ async def test_the_fence_holds_for_a_304_too() -> None:
         assert versions(await there.ask("1", single=True)) == {"1": 2}
 
 
-async def test_a_304_about_something_else_is_no_answer() -> None:
+async def test_the_validators_of_what_was_dropped_in_line_are_not_sent() -> None:
+    """Or an upstream whose validators are coarse would bring back what was invalidated."""
+    async with world(single=SINGLE, parallel=1) as there:
+        populated(there)
+        there.upstream.coarse = True
+        await there.ask("1", single=True)
+        there.tick(200)
+        there.upstream.gate.clear()
+        there.upstream.arrived.clear()
+        first = asyncio.create_task(there.ask("9", single=True))
+        await there.upstream.arrived.wait()
+        early = asyncio.create_task(there.ask("1", single=True))
+        while KEY not in there.loader._flights:
+            await asyncio.sleep(0)
+        there.upstream.users["1"] = 2
+        await there.invalidate("1")
+        late = asyncio.create_task(there.ask("1", single=True))
+        await asyncio.sleep(0)
+        there.upstream.gate.set()
+        await asyncio.gather(first, early)
+        assert versions(await late) == {"1": 2}
+        assert versions(await there.ask("1", single=True)) == {"1": 2}
+
+
+async def test_the_validators_of_what_was_dropped_from_a_refresh_are_not_sent() -> None:
+    async with world(single=SINGLE, freshness=STALE, refresh_gathers=3600.0) as there:
+        populated(there)
+        there.upstream.coarse = True
+        await there.ask("1", single=True)
+        there.tick(200)
+        assert sources(await there.ask("1", single=True)) == ["stale"]
+        there.upstream.users["1"] = 2
+        await there.invalidate("1")
+        assert versions(await there.ask("1", single=True)) == {"1": 2}
+        assert len(there.upstream.calls) == 2
+
+
+async def test_a_call_that_stood_in_line_has_its_whole_time() -> None:
+    """Else the proxy's own line would look like a slow upstream, and open the circuit of a healthy one."""
+    async with world(parallel=1, upstream_timeout=0.2, bulk=ONE) as there:
+        populated(there)
+        within: list[float] = []
+        fetch = there.upstream.fetch
+
+        async def slow(*args: Any, **how: Any) -> Fetched:
+            within.append(how["within"])
+            await asyncio.sleep(0.15)
+            return await fetch(*args, **how)
+
+        there.upstream.fetch = slow  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(there.ask(str(number)) for number in range(4)))
+        failures = [answer.failure for answer in answers]
+        assert failures == [None, "timeout", "timeout", "timeout"]  # each waited as long as a call may take
+        await there.idle()
+        assert within == [0.2, 0.2]  # those beyond were never asked for
+        assert not there.loader.backing_off
+        assert metric(there.metrics, "upstream_errors_total") == 0
+        assert sources(await there.ask("1")) == ["hit"]  # nothing was in vain
+
+
+async def test_nobody_stands_in_the_line_of_the_refreshes() -> None:
+    async with world(freshness=STALE, bulk=ONE) as there:
+        populated(there)
+        ids = [str(number) for number in range(20)]
+        await there.ask(*ids)
+        there.upstream.calls.clear()
+        there.tick(200)
+        there.upstream.gate.clear()
+        await there.ask(*ids)
+        while len(there.upstream.calls) < 4:
+            await asyncio.sleep(0)
+        await there.invalidate("19")
+        late = asyncio.create_task(there.ask("19"))
+        while len(there.upstream.calls) < 5:
+            await asyncio.sleep(0)
+        assert there.upstream.calls[4].ids == ("19",)
+        there.upstream.gate.set()
+        assert sources(await late) == ["miss"]
+        await there.idle()
+        assert there.upstream.ids["19"] == 1  # the refresh left it out
+
+
+async def test_a_refresh_that_gathered_while_the_upstream_failed_is_left() -> None:
+    async with world(freshness=STALE, refresh_gathers=0.01) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        there.upstream.error = UpstreamError("reset")
+        assert (await there.ask("1", "2")).failure == "reset"
+        await there.idle()
+        assert [call.ids for call in there.upstream.calls] == [("1",), ("2",)]
+
+
+async def test_what_a_refresh_finds_beyond_this_cache_goes_past_it() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        there.tick(200)
+        there.upstream.error = UpstreamError("too_large")
+        assert sources(await there.ask("1")) == ["stale"]
+        await there.idle()
+        assert (await there.ask("1")).pass_on
+        assert len(there.upstream.calls) == 2
+        there.tick(6)
+        there.upstream.error = None
+        assert sources(await there.ask("1")) == ["stale"]
+        await there.idle()
+        assert sources(await there.ask("1")) == ["hit"]
+
+
+async def test_what_one_caller_is_refused_another_may_refresh() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        good, bad = ((b"authorization", b"good"),), ((b"authorization", b"bad"),)
+        await there.ask("1", fields=good)
+        there.tick(200)
+        there.upstream.status = 401
+        await there.ask("1", fields=bad)
+        await there.idle()
+        there.upstream.status = 200
+        await there.ask("1", fields=bad)
+        await there.idle()
+        assert len(there.upstream.calls) == 2
+        await there.ask("1", fields=good)
+        await there.idle()
+        assert sources(await there.ask("1")) == ["hit"]
+
+
+async def test_the_words_of_a_failure_are_for_who_caused_it() -> None:
+    async with world() as there:
+        there.upstream.status = 503
+        mine = ((b"authorization", b"a"),)
+        answers = await asyncio.gather(
+            there.ask("1", fields=mine),
+            there.ask("1", fields=mine),
+            there.ask("1", fields=((b"authorization", b"b"),)),
+        )
+        assert [answer.passed is not None for answer in answers] == [True, True, False]
+        assert {answer.failure for answer in answers} == {"status"}
+
+
+async def test_an_absence_that_was_learned_while_the_database_failed_is_no_less_true() -> None:
+    database = Database()
+    async with world(database=database, storage="database") as there:
+        populated(there)
+        await there.ask("1")
+        await there.store.flush()
+        there.store.memory.clear()
+        del there.upstream.users["1"]
+        database.broken.add("get")
+        assert versions(await there.ask("1")) == {"1": None}
+        database.broken.clear()
+        there.tick(30)
+        there.upstream.error = UpstreamError("reset")
+        assert (await there.ask("1")).failure == "reset"
+
+
+async def test_an_absence_of_one_variant_says_nothing_of_another() -> None:
+    async with world() as there:
+        populated(there)
+        tenants = [{"variant": name, "fields": ((b"x-tenant", name.encode()),)} for name in ("a", "b")]
+        for tenant in tenants:
+            await there.ask("1", **tenant)
+        there.tick(200)
+        del there.upstream.users["1"]
+        await there.ask("1", **tenants[0])
+        there.upstream.error = UpstreamError("reset")
+        there.tick(5)
+        assert sources(await there.ask("1", **tenants[1])) == ["stale"]
+
+
+async def test_a_flight_that_is_cancelled_before_its_first_step_lands_all_the_same() -> None:
+    async with world() as there:
+        populated(there)
+        asking = asyncio.create_task(there.ask("1"))
+        while not there.loader._flights:
+            await asyncio.sleep(0)
+        (flight,) = there.loader._flights.values()
+        assert flight.timer is not None
+        flight.timer.cancel()
+        there.loader._take_off(flight)
+        await there.supervisor.close()
+        assert (await asking).failure == "aborted"
+        assert not there.loader._flights
+
+
+async def test_a_304_about_something_else_is_asked_again_without_conditions() -> None:
     """RFC 9111 section 4.3.4."""
     async with world(single=SINGLE) as there:
         populated(there)
         await there.ask("1", single=True)
         there.tick(200)
-        there.upstream.status, there.upstream.fields = 304, ((b"ETag", b'"other"'),)
-        assert sources(await there.ask("1", single=True)) == ["stale"]
-        assert metric(there.metrics, "upstream_errors_total", reason="invalid_answer") == 1
+        answers = [fetched(304, b"", ((b"ETag", b'"other"'),)), fetched(200, item("1", 2))]
+        there.upstream._answer = lambda *_, **__: answers.pop(0)  # type: ignore[method-assign]
+        assert versions(await there.ask("1", single=True)) == {"1": 2}
+        assert not any(name == b"If-None-Match" for name, _ in there.upstream.calls[-1].fields)
 
 
 async def test_an_unasked_304_is_passed_on_as_it_is() -> None:
@@ -504,7 +693,8 @@ async def test_an_absence_that_may_not_be_stored_drops_the_copy_all_the_same(sta
         await there.ask("1", single=True)
         there.tick(200)
         there.upstream.status, there.upstream.fields = status, ((b"Cache-Control", b"no-store"),)
-        assert (await there.ask("1", single=True)).pass_on
+        gone = await there.ask("1", single=True)
+        assert (type(gone.outcomes["1"]), gone.outcomes["1"].stored) == (NotFound, False)
         assert there.store.peek(Key("user", "1")) is None
 
 

@@ -27,6 +27,7 @@ from store.tiered import TieredStore
 
 BULK = {"path": "/users/bulk", "ids": "/userIds", "items": "/users", "count": "/count"}
 SINGLE = {"path": "/users/{id}"}
+_LONG_AGO = b"Sun, 13 Sep 2020 12:26:40 GMT"
 
 
 @dataclass
@@ -48,6 +49,8 @@ class FakeUpstream:
         self.calls: list[Call] = []
         self.status = 200
         self.fields: tuple[RawField, ...] = ()
+        self.coarse = False
+        """It validates by a Last-Modified that is too coarse to tell two versions apart, and has no ETag."""
         self.error: UpstreamError | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -114,10 +117,11 @@ class FakeUpstream:
         version = self.users.get(ids[0])
         if version is None:
             return fetched(404, b'{"why":"none"}', self.fields)
-        etag = b'"%d"' % version
-        if (b"If-None-Match", etag) in fields:
-            return fetched(304, b"", (*self.fields, (b"ETag", etag)))
-        return fetched(200, item(ids[0], version), (*self.fields, (b"ETag", etag)))
+        validator = (b"Last-Modified", _LONG_AGO) if self.coarse else (b"ETag", b'"%d"' % version)
+        asked = (b"If-Modified-Since" if self.coarse else b"If-None-Match", validator[1])
+        if asked in fields:
+            return fetched(304, b"", (*self.fields, validator))
+        return fetched(200, item(ids[0], version), (*self.fields, validator))
 
 
 def fetched(status: int, body: bytes, fields: tuple[RawField, ...] = ()) -> Fetched:
@@ -176,6 +180,7 @@ async def world(
     database: Store | None = None,
     upstream_timeout: float = 4.0,
     max_waiters: int = 100_000,
+    parallel: int = 24,
     refresh_gathers: float = 0.0,
     memory_bytes: int = 2**26,
     **resource: Any,
@@ -227,6 +232,7 @@ async def world(
         supervisor=supervisor,
         metrics=metrics,
         monotonic=clock,
+        parallel=parallel,
         max_waiters=max_waiters,
         refresh_gathers=refresh_gathers,
     )

@@ -75,6 +75,14 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"handshake": {"listen": "0.0.0.0:8081"}}, "handshake.token_file", "is not a loopback address"),
     ({"webhooks": {"listen": "127.0.0.1:9000"}}, "webhooks.secret_file", "required with webhooks.listen"),
     (
+        {
+            "upstreams": {"main": {"url": "http://a", "credential_file": "t"}},
+            "resources": {"user": {**USER, "key_headers": ["Authorization"]}},
+        },
+        "resources.user.key_headers",
+        "authorization can't be part of the key",
+    ),
+    (
         {"upstreams": {"main": {"url": "http://a", "client_cert_file": "c"}}},
         "upstreams.main.client_key_file",
         "required with client_cert_file",

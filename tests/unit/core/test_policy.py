@@ -106,6 +106,9 @@ HELD: dict[str, list[Entry | None]] = {
     ],
 }
 ASKED = {
+    "says `only-if-cached`, and is one that goes past the cache": [
+        saying(no_store=True, only_if_cached=True)
+    ],
     "has a query string": [Asked(query=True), Asked(query=True, other_shape=True, credential=True)],
     "is of another shape": [Asked(other_shape=True), Asked(other_shape=True, credential=True)],
     "says `no-store`": [saying(no_store=True), replace(saying(no_store=True), credential=True)],
@@ -205,6 +208,18 @@ def test_only_if_cached_takes_whatever_would_be_served_anyway() -> None:
     assert decide(stale, only, LIMITS, NOW) == Stale(stale, "stale_while_revalidate", refresh=True)
     assert decide(none, only, LIMITS, NOW) == Absent(none)
     assert decide(held(ttl=PAST), only, LIMITS, NOW) == Unsatisfied("expired")
+
+
+ONLY = RequestDirectives(only_if_cached=True)
+
+
+@pytest.mark.parametrize(
+    "asked", [Asked(ONLY, query=True), Asked(ONLY, other_shape=True), Asked(ONLY, credential=True)]
+)
+def test_only_if_cached_goes_past_nothing(asked: Asked) -> None:
+    """RFC 9111 section 5.2.1.7."""
+    for entry in (None, held(ttl=1.0), held(ttl=PAST, shareable=True)):
+        assert isinstance(decide(entry, asked, LIMITS, NOW), Unsatisfied)
 
 
 def test_a_client_that_insists_reaches_an_upstream_that_is_left_alone() -> None:
