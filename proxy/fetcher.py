@@ -141,7 +141,7 @@ class Fetcher:
                 self._warn("bulk_answer_not_assemblable")
             # The envelope is at fault, not the ids: let requests through as they are for a while.
             self._pass_on_until = self._monotonic() + _PASS_ON_SECONDS
-            return dict.fromkeys(wish.ids, PassOn())
+            return self._beyond(wish)
 
     def _bulk_results(self, wish: Wish, fetched: Fetched, requested_at: float) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
@@ -231,6 +231,13 @@ class Fetcher:
 
     def _pass_on(self, wish: Wish) -> dict[str, Result]:
         self._mark(wish)
+        return self._beyond(wish)
+
+    def _beyond(self, wish: Wish) -> dict[str, Result]:
+        """There is a newer answer, which can't be held: the copies are left for when the upstream fails."""
+        for held in wish.held.values():
+            if held.item is not None:
+                self._keeper.demote(wish, held, self.answer.item(held.item))
         return dict.fromkeys(wish.ids, PassOn())
 
     def _mark(self, wish: Wish) -> None:

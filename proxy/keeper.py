@@ -1,6 +1,7 @@
 """What is kept of an upstream's answer: entries, and whether they went into the store."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from config.model import ResourceConfig
 from proxy.core import bulk
@@ -68,8 +69,17 @@ class Keeper:
         if fresh is None:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
             return Loaded(entry, stored=False)
+        return Loaded(entry, stored=self._store.put(self._write(entry, item), seen=wish.seen))
+
+    def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
+        """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""
+        if held.stale_while_revalidate != 0.0:
+            demoted = replace(held, stale_while_revalidate=0.0)
+            self._store.put(self._write(demoted, item), seen=wish.seen)
+
+    def _write(self, entry: Entry, item: bulk.Item) -> Write:
         columns = {name: _column(at.resolve(item.document)) for name, at in self._config.columns.items()}
-        return Loaded(entry, stored=self._store.put(Write(entry, columns), seen=wish.seen))
+        return Write(entry, columns)
 
     def absent(
         self, wish: Wish, entity: str, fresh: Freshness | None, response: Fetched | None = None

@@ -25,9 +25,9 @@ from store.generation import Watch
 _PARALLEL_REFRESHES = 4
 # Refreshes that may wait their turn. What comes beyond is wished for again when it is asked for again.
 _MAX_REFRESHES = 100
-# What a refresh was refused or could not keep is left alone for a while, or each request for it would cause another.
-_FRUITLESS_SECONDS = 5.0
-_FRUITLESS_KEYS = 4096
+# What a refresh was refused is left alone for a while, or each request for it would cause another.
+_REFUSED_SECONDS = 5.0
+_REFUSED_KEYS = 4096
 # Seconds for which refreshes gather into one call.
 _REFRESH_GATHERS = 0.5
 
@@ -105,8 +105,8 @@ class Loader:
         self._refresh_gathers = refresh_gathers
         self._waiters = 0
         self._refreshes = 0
-        self._fruitless: TTLCache[tuple[object, ...], str] = TTLCache(
-            _FRUITLESS_KEYS, _FRUITLESS_SECONDS, timer=monotonic
+        self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
+            _REFUSED_KEYS, _REFUSED_SECONDS, timer=monotonic
         )
         bulk = fetcher.config.bulk
         self._has_bulk = bulk is not None
@@ -154,15 +154,11 @@ class Loader:
             results[entity] = result
         return results
 
-    def is_beyond(self, want: Want) -> bool:
-        """Whether a refresh has just found that the answer about one of these is not for this cache."""
-        return any(self._fruitless.get(self._place(want, entity)) == "pass_on" for entity in want.ids)
-
     def refresh(self, want: Want) -> None:
         """Fetch entities behind an answer: soon, with others, and to nobody's cost."""
         for entity in want.ids:
             key = Key(self.name, entity, want.variant)
-            is_known = self._place(want, entity) in self._fruitless
+            is_known = self._place(want, entity) in self._refused
             is_wanted = not is_known and self._joinable(key, hurry=False) is None
             if is_wanted and self._refreshes < _MAX_REFRESHES:
                 self._board(want, entity, is_refresh=True)
@@ -280,9 +276,8 @@ class Loader:
             key = Key(self.name, entity, flight.variant)
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            if flight.is_refresh and isinstance(results[entity], Refused | PassOn):
-                why = "pass_on" if isinstance(results[entity], PassOn) else "refused"
-                self._fruitless[self._place(flight, entity)] = why
+            if flight.is_refresh and isinstance(results[entity], Refused):
+                self._refused[self._place(flight, entity)] = None
         for _, watch in flight.held.values():
             watch.close()
         if flight.seen is not None:

@@ -148,8 +148,7 @@ class Resolver:
             ),
             patience=self._patience,
         )
-        if not self._refresh(decisions, want):
-            return Resolution(pass_on=True)
+        self._refresh(decisions, want)
         results = await self._loader.load(want) if want.ids else {}
         return self._counted(decisions, _combine(decisions, results))
 
@@ -167,16 +166,11 @@ class Resolver:
             )
         return decisions
 
-    def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> bool:
-        """Have what is stale fetched behind the answer; False if that has just shown it to be beyond this cache."""
+    def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> None:
+        """Have what is stale fetched behind the answer."""
         ids = [entity for entity, found in decisions.items() if isinstance(found, Stale) and found.refresh]
-        if not ids:
-            return True
-        wanted = Want(ids, want.held, want.variant, want.fields, want.single)
-        if self._loader.is_beyond(wanted):
-            return False
-        self._loader.refresh(wanted)
-        return True
+        if ids:
+            self._loader.refresh(Want(ids, want.held, want.variant, want.fields, want.single))
 
     def _counted(self, decisions: Mapping[str, Decision], resolution: Resolution) -> Resolution:
         if resolution.pass_on:
