@@ -36,7 +36,8 @@ class Rules:
 
     ttl: float
     jitter: float = 0.0
-    """The part of `ttl` that chance may take off, so that what was fetched together does not expire together."""
+    """The part of `ttl` that chance may take off, so that what was filled at one time does not expire at one time.
+    What came in one answer does, and is fetched again in one call."""
     origin: Literal["honour", "ignore"] = "honour"
     key_fields: frozenset[bytes] = frozenset()
     """Request fields, lower case, whose values are part of the key."""
