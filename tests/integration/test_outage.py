@@ -106,11 +106,11 @@ async def test_a_hung_upstream_holds_nobody_who_has_a_copy(tmp_path: Path) -> No
                 for _ in range(3):
                     started = time.perf_counter()
                     response = await client.users("known-1", "known-2")
-                    assert time.perf_counter() - started < 0.5
+                    assert time.perf_counter() - started < 0.9
                     assert response.field("cache-status").startswith("handshake-proxy; hit; ttl=-")
                 started = time.perf_counter()
                 assert (await client.users("known-1", "unknown")).status == 503
-                assert time.perf_counter() - started < 1.5
+                assert time.perf_counter() - started < 1.9
 
 
 async def test_the_time_that_a_fill_took_is_not_given_again(tmp_path: Path) -> None:
@@ -120,15 +120,15 @@ async def test_the_time_that_a_fill_took_is_not_given_again(tmp_path: Path) -> N
         if len(upstream.seen) > 1:
             await reader.read()
             return
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         body = b'{"users":[],"page":1}'
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     async with ScriptedUpstream(script) as upstream:
-        async with running(upstream.url, tmp_path, upstream={"timeout": "900ms"}) as proxy:
+        async with running(upstream.url, tmp_path, upstream={"timeout": "1200ms"}) as proxy:
             started = time.perf_counter()
             assert (await proxy.users("a")).status == 504
-            assert time.perf_counter() - started < 1.1
+            assert time.perf_counter() - started < 1.75
 
 
 async def test_the_time_that_was_waited_for_a_connection_is_not_given_again(tmp_path: Path) -> None:
@@ -138,16 +138,16 @@ async def test_the_time_that_was_waited_for_a_connection_is_not_given_again(tmp_
         if len(upstream.seen) > 1:
             await reader.read()
             return
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.0)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async with ScriptedUpstream(script) as upstream:
-        settings = {"timeout": "1s", "max_connections": 1}
+        settings = {"timeout": "1500ms", "max_connections": 1}
         async with running(upstream.url, tmp_path, upstream=settings) as proxy:
             first = asyncio.create_task(proxy.get("/first"))
             while not upstream.seen:
                 await asyncio.sleep(0)
             started = time.perf_counter()
             assert (await proxy.get("/second")).status == 504
-            assert time.perf_counter() - started < 1.4
+            assert time.perf_counter() - started < 2.2
             assert (await first).status == 200
