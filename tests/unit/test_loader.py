@@ -344,7 +344,7 @@ async def test_a_refresh_that_fails_is_tried_again_after_the_back_off() -> None:
 
 
 async def test_a_hung_upstream_holds_nobody_who_has_a_copy() -> None:
-    async with world(freshness={"revalidate_timeout": 0.02}) as there:
+    async with world(freshness={"revalidate_timeout": 0.1}) as there:
         populated(there)
         await there.ask("1")
         there.tick(200)
@@ -352,12 +352,12 @@ async def test_a_hung_upstream_holds_nobody_who_has_a_copy() -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         assert sources(await there.ask("1")) == ["stale"]
-        assert 0.015 < loop.time() - started < 1.0
+        assert 0.09 < loop.time() - started < 1.0
         # The same call is not waited for again by everybody who comes.
         started = loop.time()
         for _ in range(20):
             assert sources(await there.ask("1")) == ["stale"]
-        assert loop.time() - started < 0.2
+        assert loop.time() - started < 1.0
         assert len(there.upstream.calls) == 2
         there.upstream.users["1"] = 2
         there.upstream.gate.set()
@@ -489,14 +489,14 @@ async def test_the_validators_of_what_was_dropped_from_a_refresh_are_not_sent() 
 
 async def test_a_call_that_stood_in_line_has_its_whole_time() -> None:
     """Else the proxy's own line would look like a slow upstream, and open the circuit of a healthy one."""
-    async with world(parallel=1, upstream_timeout=0.2, bulk=ONE) as there:
+    async with world(parallel=1, upstream_timeout=1.0, bulk=ONE) as there:
         populated(there)
         within: list[float] = []
         fetch = there.upstream.fetch
 
         async def slow(*args: Any, **how: Any) -> Fetched:
             within.append(how["within"])
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.7)
             return await fetch(*args, **how)
 
         there.upstream.fetch = slow  # type: ignore[method-assign]
@@ -504,7 +504,7 @@ async def test_a_call_that_stood_in_line_has_its_whole_time() -> None:
         failures = [answer.failure for answer in answers]
         assert failures == [None, "timeout", "timeout", "timeout"]  # each waited as long as a call may take
         await there.idle()
-        assert within == [0.2, 0.2]  # those beyond were never asked for
+        assert within == [1.0, 1.0]  # those beyond were never asked for
         assert not there.loader.backing_off
         assert metric(there.metrics, "upstream_errors_total") == 0
         assert sources(await there.ask("1")) == ["hit"]  # nothing was in vain
