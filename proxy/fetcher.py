@@ -22,6 +22,8 @@ from store.entry import Entry, Key
 _PASS_ON_SECONDS = 5.0
 # Ids that are marked so; an upstream that allows nothing to be stored would mark every one.
 _UNCACHEABLE_KEYS = 4096
+# Answers for one caller alone, one after the other, by which an upstream shows that it gives no others.
+_PERSONAL_IN_A_ROW = 3
 _GONE = (404, 410)
 _OK, _NOT_MODIFIED = 200, 304
 _IDENTITY: tuple[RawField, ...] = ((b"Accept-Encoding", b"identity"),)
@@ -68,6 +70,8 @@ class Fetcher:
         self._warned = False
         self._backoff = Backoff()
         self._pass_on_until = float("-inf")
+        self._all_pass_on_until = float("-inf")
+        self._personal_in_a_row = 0
         self._uncacheable: TTLCache[Key, None] = TTLCache(
             _UNCACHEABLE_KEYS, _PASS_ON_SECONDS, timer=monotonic
         )
@@ -84,7 +88,12 @@ class Fetcher:
 
     def passes_on(self, key: Key, *, by_bulk: bool) -> bool:
         """Whether an answer about this was lately found to be one that can't be held or put together."""
-        return key in self._uncacheable or (by_bulk and self._monotonic() < self._pass_on_until)
+        now = self._monotonic()
+        return (
+            key in self._uncacheable
+            or now < self._all_pass_on_until
+            or (by_bulk and now < self._pass_on_until)
+        )
 
     def prefers_single(self, wish: Wish) -> bool:
         """Whether a single call may bring less than a bulk: a 304, since what is held has a validator."""
@@ -153,7 +162,8 @@ class Fetcher:
         if self._keeper.honours and is_for_one_caller(fields, self._keeper.key_fields):
             for entity in found:
                 self._keeper.drop(wish, entity)  # there is a newer answer than ours
-            return self._pass_on(wish)
+            return self._personal(wish)
+        self._personal_in_a_row = 0
         fresh = self._keeper.assess(fields, requested_at)
         if fresh is None:  # who waits for these must not wait in line, one after the other
             self._mark(wish)
@@ -203,8 +213,8 @@ class Fetcher:
             self._keeper.drop(wish, entity)  # there is a newer answer than ours
             self._mark(wish)
             if is_for_one_caller(fields, self._keeper.key_fields):
-                # Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
-                return PassOn()
+                return self._personal(wish)[entity]
+        self._personal_in_a_row = 0
         if is_gone:
             return self._keeper.absent(wish, entity, fresh, fetched)
         try:
@@ -232,6 +242,16 @@ class Fetcher:
     def _pass_on(self, wish: Wish) -> dict[str, Result]:
         self._mark(wish)
         return self._beyond(wish)
+
+    def _personal(self, wish: Wish) -> dict[str, Result]:
+        """Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
+
+        An upstream that answers several times so answers always so: it is not asked twice for each new id.
+        """
+        self._personal_in_a_row += 1
+        if self._personal_in_a_row >= _PERSONAL_IN_A_ROW:
+            self._all_pass_on_until = self._monotonic() + _PASS_ON_SECONDS
+        return self._pass_on(wish)
 
     def _beyond(self, wish: Wish) -> dict[str, Result]:
         """There is a newer answer, which can't be held: the copies are left for when the upstream fails."""

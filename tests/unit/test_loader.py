@@ -158,6 +158,27 @@ async def test_uncacheable_answers_do_not_queue_the_herd(field: tuple[bytes, byt
         assert (await there.ask("1", "2")).complete
 
 
+@pytest.mark.parametrize("single", [True, False])
+async def test_an_upstream_that_sets_cookies_always_is_not_asked_twice_for_each_id(*, single: bool) -> None:
+    async with world(single=SINGLE) as there:
+        populated(there)
+        await there.ask("50", single=single)
+        there.upstream.fields = ((b"Set-Cookie", b"a=1"),)
+        for number in range(10):
+            assert (await there.ask(str(number), single=single)).pass_on
+        assert len(there.upstream.calls) == 1 + 3
+        assert sources(await there.ask("50")) == ["hit"]
+        there.tick(6)
+        assert (await there.ask("20", single=single)).pass_on
+        assert len(there.upstream.calls) == 5  # it is looked at again, and has not changed
+        assert (await there.ask("21", single=single)).pass_on
+        assert len(there.upstream.calls) == 5
+        there.tick(6)
+        there.upstream.fields = ()
+        assert (await there.ask("22", single=single)).complete
+        assert (await there.ask("23", single=single)).complete
+
+
 async def test_an_answer_that_is_too_large_marks_its_ids() -> None:
     async with world() as there:
         there.upstream.error = UpstreamError("too_large")
