@@ -8,7 +8,6 @@ from config.model import ResourceConfig
 from proxy.core import bulk
 from proxy.core.backoff import Backoff
 from proxy.core.http.fields import RawField
-from proxy.core.http.freshness import is_for_one_caller
 from proxy.core.http.retry_after import retry_after
 from proxy.core.http.validation import conditions, freshened, has_validator, is_about
 from proxy.exchange import Fetched, UpstreamError
@@ -100,10 +99,10 @@ class Fetcher:
         held = wish.held.get(wish.ids[0])
         return held is not None and has_validator(held.headers)
 
-    async def fetch(self, wish: Wish, within: float, *, single: bool) -> dict[str, Result]:
-        """Call the upstream, `single` by GET of the one entity, `within` so many seconds. Raises nothing."""
+    async def fetch(self, wish: Wish, *, single: bool) -> dict[str, Result]:
+        """Call the upstream, `single` by GET of the one entity, for as long as `timeout`. Raises nothing."""
         try:
-            results = await (self._by_single(wish, within) if single else self._by_bulk(wish, within))
+            results = await (self._by_single(wish) if single else self._by_bulk(wish))
         except UpstreamError as error:
             if error.reason == "too_large":
                 # An answer beyond `limits.cached_response` may be a good one: it can be streamed, but not held.
@@ -115,7 +114,7 @@ class Fetcher:
             self._backoff.succeeded()
         return results
 
-    async def _by_bulk(self, wish: Wish, within: float) -> dict[str, Result]:
+    async def _by_bulk(self, wish: Wish) -> dict[str, Result]:
         config = self.config.bulk
         if config is None or self.shape is None:
             raise RuntimeError("the resource has no bulk call")
@@ -134,7 +133,7 @@ class Fetcher:
             head,
             self.shape.render(wish.ids),
             max_body=self._max_body,
-            within=within,
+            within=self.timeout,
         )
         if not fetched.ok:
             return dict.fromkeys(wish.ids, self._not_ok(fetched))
@@ -155,11 +154,11 @@ class Fetcher:
     def _bulk_results(self, wish: Wish, fetched: Fetched, requested_at: float) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
         found, repeated = bulk.take_requested(items, wish.ids)
-        held = wish.held.keys() & set(wish.ids)
+        held = wish.held.keys()
         if bulk.is_implausible_absence(held=len(held), missing=len(held - found.keys())):
             return dict.fromkeys(wish.ids, self._failure("implausible_absence"))
         fields = fetched.head.fields
-        if self._keeper.honours and is_for_one_caller(fields, self._keeper.key_fields):
+        if self._keeper.is_for_one_caller(fields):
             for entity in found:
                 self._keeper.drop(wish, entity)  # there is a newer answer than ours
             return self._personal(wish)
@@ -176,7 +175,7 @@ class Fetcher:
                 results[entity] = self._keeper.keep(wish, item, None if entity in repeated else fresh)
         return results
 
-    async def _by_single(self, wish: Wish, within: float) -> dict[str, Result]:
+    async def _by_single(self, wish: Wish) -> dict[str, Result]:
         if self.config.single is None:
             raise RuntimeError("the resource has no single call")
         (entity,) = wish.ids
@@ -187,12 +186,12 @@ class Fetcher:
         asked = conditions(held.headers) if held is not None else []
         started = self._monotonic()
         requested_at = self._clock()
-        fetched = await self._get(path, head + asked, within)
+        fetched = await self._get(path, head + asked, self.timeout)
         if fetched.head.status == _NOT_MODIFIED and held is not None and asked:
             if is_about(held.headers, fetched.head.fields):
                 return {entity: self._validated(wish, held, fetched, requested_at)}
             # It has something else in mind than what we hold: have the whole of it (RFC 9111 section 4.3.4).
-            fetched = await self._get(path, head, within - (self._monotonic() - started))
+            fetched = await self._get(path, head, self.timeout - (self._monotonic() - started))
         return {entity: self._single_result(wish, entity, fetched, requested_at)}
 
     async def _get(self, path: bytes, head: list[RawField], within: float) -> Fetched:
@@ -211,9 +210,9 @@ class Fetcher:
             return self._pass_on(wish)[entity]
         if fresh is None:
             self._keeper.drop(wish, entity)  # there is a newer answer than ours
-            self._mark(wish)
-            if is_for_one_caller(fields, self._keeper.key_fields):
+            if self._keeper.is_for_one_caller(fields):
                 return self._personal(wish)[entity]
+            self._mark(wish)
         self._personal_in_a_row = 0
         if is_gone:
             return self._keeper.absent(wish, entity, fresh, fetched)
@@ -225,7 +224,7 @@ class Fetcher:
             return self._pass_on(wish)[entity]
         if item.id != entity:
             return self._failure("invalid_answer")
-        return self._keeper.keep(wish, item, fresh, stored_fields(fetched.head.fields))
+        return self._keeper.keep(wish, item, fresh, stored_fields(fields))
 
     def _validated(self, wish: Wish, held: Entry, fetched: Fetched, requested_at: float) -> Result:
         """A 304 (RFC 9111 section 4.3.4): the bytes that we hold, with what the 304 says of them."""

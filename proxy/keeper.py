@@ -6,7 +6,7 @@ from dataclasses import replace
 from config.model import ResourceConfig
 from proxy.core import bulk
 from proxy.core.http.fields import RawField, end_to_end
-from proxy.core.http.freshness import Freshness, Rules, assess
+from proxy.core.http.freshness import Freshness, Rules, assess, is_for_one_caller
 from proxy.exchange import Fetched
 from proxy.results import Loaded, Missing, Wish
 from store.entry import Column, Entry, Key, Write
@@ -45,15 +45,9 @@ class Keeper:
             key_fields=frozenset(name.lower().encode() for name in config.key_headers),
         )
 
-    @property
-    def honours(self) -> bool:
-        """Whether the origin's directives count."""
-        return self._rules.origin == "honour"
-
-    @property
-    def key_fields(self) -> frozenset[bytes]:
-        """Request fields, lower case, whose values are part of the key."""
-        return self._rules.key_fields
+    def is_for_one_caller(self, fields: tuple[RawField, ...]) -> bool:
+        """Whether an answer is its caller's own, as far as the origin's word counts."""
+        return self._rules.origin == "honour" and is_for_one_caller(fields, self._rules.key_fields)
 
     def assess(self, fields: tuple[RawField, ...], requested_at: float) -> Freshness | None:
         """How an answer with these fields, which has come just now, may be used."""

@@ -248,17 +248,19 @@ class Loader:
     async def _called(self, flight: _Flight) -> dict[str, Result]:
         keys = {entity: Key(self.name, entity, flight.variant) for entity in flight.ids}
         # A refresh that stood in line leaves out what somebody else has fetched meanwhile.
-        ids = [entity for entity, key in keys.items() if self._flights.get(key) is flight]
-        if not ids or (flight.is_refresh and not flight.is_waited_for and self.backing_off):
+        keys = {entity: key for entity, key in keys.items() if self._flights.get(key) is flight}
+        if not keys or (flight.is_refresh and not flight.is_waited_for and self.backing_off):
             return {}
         held = {
-            entity: entry for entity, (entry, watch) in flight.held.items() if watch.is_current(keys[entity])
+            entity: entry
+            for entity, (entry, watch) in flight.held.items()
+            if entity in keys and watch.is_current(keys[entity])
         }
         # From here on it may bring what was true before, and no longer is.
         flight.seen = self._watch(keys.values())
-        wish = Wish(ids, flight.variant, held, flight.seen, flight.fields)
-        # The whole time of a call, however long it stood in line: else our own line would look like a slow upstream.
-        return await self._fetcher.fetch(wish, self._fetcher.timeout, single=self._by_single(flight, wish))
+        wish = Wish(tuple(keys), flight.variant, held, flight.seen, flight.fields)
+        # It has the whole time of a call, however long it stood in line: or that would look like a slow upstream.
+        return await self._fetcher.fetch(wish, single=self._by_single(flight, wish))
 
     def _by_single(self, flight: _Flight, wish: Wish) -> bool:
         config = self._fetcher.config

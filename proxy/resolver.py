@@ -88,7 +88,7 @@ class Resolution:
     @property
     def complete(self) -> bool:
         """Whether every id has its outcome."""
-        return self.passed is None and self.failure is None
+        return not (self.passed or self.failure or self.bypass or self.pass_on or self.unsatisfied)
 
 
 class Resolver:

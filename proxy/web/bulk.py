@@ -1,7 +1,7 @@
 """The bulk face: split a body into ids, resolve them, put the answer together in order."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from proxy.core import cache_status, policy
@@ -10,7 +10,7 @@ from proxy.core.http.validation import is_conditional
 from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
-from proxy.resolver import Found, NotFound, Resolution
+from proxy.resolver import Found, Resolution
 from proxy.web.passthrough import Passage
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import Served, passed
@@ -58,7 +58,7 @@ class BulkHandler:
         elif resolution.pass_on:
             within = resource.time_left(started)
             served = await self._pass_on(request, "uncacheable", body, whole=True, within=within)
-        elif resolution.unsatisfied or not resolution.complete:
+        elif not resolution.complete:
             # A partial list would read as "not found", so the whole request fails.
             served = Served(resource.failure(resolution, single=False), self.route, "error")
         else:
@@ -107,20 +107,24 @@ class BulkHandler:
             (b"Content-Type", JSON),
             date(now),
             age(oldest),
-            (cache_status.NAME, _cache_status(outcomes.values(), resolution, now)),
+            (cache_status.NAME, _cache_status(resolution, now)),
         ]
         return Served(Reply(self._config.status, fields, body), self.route, _cache_label(resolution))
 
 
-def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, now: float) -> bytes:
-    counts = resolution.counts
-    outcomes = tuple(outcomes)
+def _is_validated(resolution: Resolution) -> bool:
+    """Whether the upstream said 304 to all that was asked: to a bulk of one, that is."""
+    return all(isinstance(found, Found) and found.validated for found in resolution.outcomes.values())
+
+
+def _cache_status(resolution: Resolution, now: float) -> bytes:
+    counts, outcomes = resolution.counts, resolution.outcomes.values()
+    if not counts["miss"]:
+        return cache_status.hit(min(outcome.entry.ttl(now) for outcome in outcomes))
     fetched = [outcome for outcome in outcomes if outcome.source == "miss"]
-    if not fetched:
-        return cache_status.hit(min(outcome.entry.ttl(now) for outcome in resolution.outcomes.values()))
-    if all(isinstance(outcome, Found) and outcome.validated for outcome in outcomes):
+    if _is_validated(resolution):
         return cache_status.forwarded(fetched[0].forward, stored=False, fwd_status=_NOT_MODIFIED)
-    if len(fetched) == len(resolution.outcomes):
+    if len(fetched) == len(outcomes):
         stored = all(outcome.stored for outcome in fetched)
         collapsed = any(outcome.collapsed for outcome in fetched)
         reasons = {outcome.forward for outcome in fetched}
@@ -134,7 +138,7 @@ def _cache_status(outcomes: Iterable[Found | NotFound], resolution: Resolution, 
 def _cache_label(resolution: Resolution) -> Cache:
     """One word for the answer as a whole."""
     counts = resolution.counts
-    if all(isinstance(outcome, Found) and outcome.validated for outcome in resolution.outcomes.values()):
+    if _is_validated(resolution):
         return "revalidated"
     if counts["miss"]:
         return "miss" if counts["miss"] == len(resolution.outcomes) else "partial"

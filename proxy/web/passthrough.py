@@ -36,7 +36,8 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
 _BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
 
-# What a request that has waited for a connection has at the least: the sum stays below a client's own 5 s.
+# What a request has at the least that has spent its time on a fill, or on waiting for a connection: that leaves it a
+# chance, and the sum stays below a client's own 5 s.
 _LEAST_SECONDS = 0.5
 
 OnOutcome = Callable[[int | None], Awaitable[None]]
@@ -104,7 +105,9 @@ class PassThrough:
         """One try; `again`: a kept-alive connection that turns out to be closed is not the end."""
         async with self._upstream.open(fresh=fresh, within=passage.within) as exchange:
             # What it waited for a connection is gone: the client counts it, too.
-            left = self._time_left(passage, self._clock() - started)
+            timeout = self._upstream.config.timeout
+            spent = self._clock() - started
+            left = time_left(timeout, spent) if passage.within is None else max(0.0, passage.within - spent)
             request.on_disconnect(exchange.abort)
             upload = await self._send(exchange, request, passage)
             try:
@@ -140,11 +143,6 @@ class PassThrough:
             raise
         await tell(head.status)
         return head
-
-    def _time_left(self, passage: Passage, spent: float) -> float:
-        if passage.within is not None:
-            return max(0.0, passage.within - spent)
-        return max(_LEAST_SECONDS, self._upstream.config.timeout - spent)
 
     async def _send(
         self, exchange: Exchange, request: Request, passage: Passage
@@ -267,6 +265,11 @@ class PassThrough:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
         return Streamed(101, keep_alive=False)
+
+
+def time_left(timeout: float, spent: float) -> float:
+    """Seconds that a request may still take which has `spent` some of its `timeout`."""
+    return max(_LEAST_SECONDS, timeout - spent)
 
 
 def _once(on_outcome: OnOutcome | None) -> OnOutcome:

@@ -19,15 +19,12 @@ from proxy.messages import Reply
 from proxy.metrics import Metrics
 from proxy.resolver import Resolution, Resolver
 from proxy.upstream import Upstream
-from proxy.web.passthrough import PassThrough
+from proxy.web.passthrough import PassThrough, time_left
 from proxy.web.sharing import Sharing
 
 JSON = b"application/json; charset=utf-8"
 # An upstream that can't be reached now may be back as soon as this.
 _RETRY_AFTER = 1
-# What a request that is passed on after a fill has at the least: a fill that took all the time leaves it a chance,
-# and the sum stays below the application's own time-out.
-_LEAST_SECONDS = 0.5
 # Failures after which nobody was asked: the request may come again.
 _NOT_ASKED = frozenset({"circuit_open", "overloaded"})
 _TIMED_OUT = frozenset({"timeout", "connect_timeout"})
@@ -84,8 +81,7 @@ class Resource:
 
     def time_left(self, started: float) -> float:
         """Seconds that a request which came at `started` (the loop's time) may still take."""
-        spent = asyncio.get_running_loop().time() - started
-        return max(_LEAST_SECONDS, self.upstream.config.timeout - spent)
+        return time_left(self.upstream.config.timeout, asyncio.get_running_loop().time() - started)
 
 
 UNAVAILABLE = Problem(

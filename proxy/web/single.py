@@ -52,7 +52,7 @@ class SingleHandler:
         if resolution.pass_on:
             within = resource.time_left(started)
             return await self._pass_on(request, "uncacheable", entity, ref, within=within)
-        if resolution.unsatisfied or not resolution.complete:
+        if not resolution.complete:
             return Served(resource.failure(resolution, single=True), self.route, "error", ref)
         return self._answered(request, resolution.outcomes[entity], ref)
 

@@ -27,6 +27,9 @@ from store.tiered import TieredStore
 
 BULK = {"path": "/users/bulk", "ids": "/userIds", "items": "/users", "count": "/count"}
 SINGLE = {"path": "/users/{id}"}
+ONE = {"path": "/b", "ids": "/userIds", "items": "/users", "max_ids": 1}
+"""A bulk call of one id at a time."""
+STALE = {"stale_while_revalidate": 500}
 _LONG_AGO = b"Sun, 13 Sep 2020 12:26:40 GMT"
 
 
@@ -37,6 +40,7 @@ class Call:
     ids: tuple[str, ...]
     single: bool
     fields: tuple[RawField, ...]
+    within: float
 
 
 class FakeUpstream:
@@ -82,7 +86,7 @@ class FakeUpstream:
         """What Upstream.fetch does, as the test has arranged it."""
         single = route.endswith(".single")
         ids = (target.decode().rsplit("/", 1)[1],) if single else tuple(json.loads(body)["userIds"])
-        self.calls.append(Call(ids, single, tuple(fields)))
+        self.calls.append(Call(ids, single, tuple(fields), within))
         tenant = dict(fields).get(b"x-tenant", b"")
         flying = [(entity, tenant, self.invalidated[entity]) for entity in ids]
         self.twins += [seat[0] for seat in flying if seat in self._in_the_air]
@@ -160,6 +164,11 @@ class World:
         """Wait until no flight is under way."""
         while len(self.supervisor) or self.loader._flights:
             await asyncio.sleep(0)
+
+
+def populated(there: World, count: int = 300) -> None:
+    """Have the upstream know so many users, by number."""
+    there.upstream.users |= {str(number): 1 for number in range(count)}
 
 
 def versions(resolution: Resolution) -> dict[str, int | None]:
