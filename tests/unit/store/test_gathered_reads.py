@@ -1,7 +1,7 @@
 """What is asked in one turn of the event loop is read at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,14 +19,6 @@ async def database() -> Database:
     made = Database()
     made.rows = {A: entry(A), B: entry(B)}
     return made
-
-
-@pytest.fixture
-async def world(database: Database) -> AsyncIterator[World]:
-    made = World(database)
-    await made.store.start()
-    yield made
-    await made.store.close()
 
 
 def ask(world: World, *keys: Key) -> "asyncio.Task[dict[Key, Entry]]":

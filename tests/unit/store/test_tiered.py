@@ -1,7 +1,7 @@
 """Memory over a database that the test holds by the hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +15,6 @@ from tests.unit.store.samples import NOW, derive, entry, open_store, user, write
 
 A, B = user("a"), user("b")
 MEMORY_ONLY = Key("other", "a")
-
-
-@pytest.fixture
-async def database() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def world(database: Database) -> AsyncIterator[World]:
-    made = World(database)
-    await made.store.start()
-    yield made
-    database.may_write.set()
-    await made.store.close()
 
 
 async def test_a_put_is_in_memory_at_once_and_durable_behind(world: World, database: Database) -> None:

@@ -1,7 +1,6 @@
 """What happens while something is under way wins over it; and variants, of which the database knows nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
@@ -13,19 +12,6 @@ from tests.unit.store.samples import derive, entry, user, write
 
 A, B = user("a"), user("b")
 V, W = A._replace(variant="v"), A._replace(variant="w")
-
-
-@pytest.fixture
-async def database() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def world(database: Database) -> AsyncIterator[World]:
-    made = World(database)
-    await made.store.start()
-    yield made
-    await made.store.close()
 
 
 @pytest.mark.parametrize("written", [A, V])
