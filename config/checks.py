@@ -5,12 +5,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from config.address import Address
+from config.naming import camel
 
 if TYPE_CHECKING:
     from config.model import Config
     from config.model_resource import ResourceConfig
 
 Path = tuple[str, ...]
+
+_MEMBERS: Final = ("id", "lastSyncedAt", "version", "source", "data")
+"""What each entity has in the handshake API besides its columns."""
 
 SEPARATELY: Final = {"cross_checks": "separately"}
 """Validation context of a caller that runs `find` itself."""
@@ -61,6 +65,7 @@ def _resources(config: "Config") -> Iterator[Finding]:
                 (*at, "columns", f"{name}_id"),
                 f"the table has a column {name}_id of its own; choose another name",
             )
+        yield from _members(at, name, resource)
         upstream = config.upstreams.get(resource.upstream)
         if upstream is not None and upstream.credential_file and "authorization" in resource.key_headers:
             yield Finding(
@@ -70,6 +75,19 @@ def _resources(config: "Config") -> Iterator[Finding]:
             )
         if resource.id is None:
             yield from _opaque(at, resource)
+
+
+def _members(at: Path, name: str, resource: "ResourceConfig") -> Iterator[Finding]:
+    """In the handshake API each column is a member of its own."""
+    taken = dict.fromkeys([f"{camel(name)}Id", *_MEMBERS], "every entity")
+    for column in resource.columns:
+        member = camel(column)
+        if member in taken and column != f"{name}_id":  # which is taken in the table already
+            yield Finding(
+                (*at, "columns", column),
+                f"would be the member {member} in the handshake API, which {taken[member]} has; choose another name",
+            )
+        taken[member] = f"the column {column}"
 
 
 def _opaque(at: Path, resource: "ResourceConfig") -> Iterator[Finding]:

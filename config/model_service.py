@@ -16,10 +16,10 @@ class HandshakeConfig(Section):
     listen: Address = key(
         Address("127.0.0.1", 8081),
         "Its listener. An address that is not loopback needs `token_file`.",
-        later=True,
     )
     token_file: SecretPath | None = key(
-        None, "A file with the bearer token that callers must send.", later=True
+        None,
+        "A file with the bearer token that callers must send; it may be replaced while the program runs.",
     )
     namespace: UUID = key(
         UUID("6f1d3a0e-0d0b-5c5e-9d6b-7f0a5a4b1c11"),

@@ -6,31 +6,24 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from uuid import uuid5
 
 from config.address import Address
-from config.model import Config, FreshnessConfig, ResourceConfig
-from config.path_template import PathTemplate
-from proxy.core.policy import Limits, usable_until
-from proxy.fetcher import Fetcher
-from proxy.keeper import Keeper
-from proxy.loader import Loader
+from config.model import Config
+from proxy import wiring
+from proxy.core.policy import usable_until
 from proxy.log import Refs, logger
+from proxy.messages import Handler
 from proxy.metrics import Metrics
-from proxy.resolver import Resolver
 from proxy.server import Server, ServerLimits
+from proxy.stores import derive_id, table_specs
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
-from proxy.web.bulk import BulkHandler
 from proxy.web.ops import OpsHandler
-from proxy.web.passthrough import PassThrough
-from proxy.web.resource import Resource
-from proxy.web.router import Router
-from proxy.web.sharing import Sharing
-from proxy.web.single import SingleHandler
+from proxy.wiring import Parts, limits_of
 from store.base import StoreError, TableSpec
-from store.entry import Entry, Key
+from store.entry import Entry
 from store.memory import MemoryTier
 from store.sqlite import SqliteStore, open_or_set_aside
 from store.tiered import TieredStore
@@ -43,21 +36,6 @@ _STORE_LOG_EVERY = 10.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
-# Attributes of a user that belong to the attendance service; they survive every refresh.
-_LOCAL_COLUMNS = {"user": (("department_id", "TEXT"), ("is_field_worker", "INTEGER"))}
-
-
-def table_specs(config: Config) -> list[TableSpec]:
-    """The tables that a database has for a configuration."""
-    return [
-        TableSpec(name, tuple(resource.columns), _LOCAL_COLUMNS.get(name, ()))
-        for name, resource in config.resources.items()
-        if resource.storage == "database" and resource.id is not None
-    ]
-
-
-def _limits(freshness: FreshnessConfig) -> Limits:
-    return Limits(freshness.stale_while_revalidate, freshness.stale_if_error)
 
 
 class App:
@@ -79,6 +57,7 @@ class App:
         self._clock = clock
         self._monotonic = monotonic
         self._rng = rng
+        self._derive_id = partial(derive_id, config.handshake.namespace)
         self._log = logger()
         # The name under which this instance knows itself in Via, and the key of its refs: new with every start.
         self._via = b"handshake-proxy-" + secrets.token_hex(4).encode()
@@ -86,7 +65,7 @@ class App:
         self._stack = AsyncExitStack()
         self._ops: Server | None = None
         self._upstreams: tuple[Upstream, ...] = ()
-        self._transparent: list[Server] = []
+        self._serving: list[Server] = []
         self._supervisor = Supervisor(self._crashed)
         self._database: SqliteStore | None = None
         self._store: TieredStore | None = None
@@ -126,10 +105,25 @@ class App:
         self._upstreams = tuple(upstreams.values())
         ops = OpsHandler(self, self._render_metrics)
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
+        parts = Parts(
+            config=self.config,
+            store=store,
+            upstreams=upstreams,
+            supervisor=self._supervisor,
+            metrics=self.metrics,
+            refs=self._refs,
+            via=self._via,
+            clock=self._clock,
+            monotonic=self._monotonic,
+            rng=self._rng,
+        )
+        known = wiring.resources(parts)
         for name, upstream in upstreams.items():
-            router = self._router(upstream, store)
+            router = wiring.transparent(parts, known, upstream)
             listen = self.config.upstreams[name].listen
-            self._transparent.append(await self._listen(f"upstreams.{name}", router, listen))
+            self._serving.append(await self._listen(f"upstreams.{name}", router, listen))
+        handshake = wiring.handshake(parts, known)
+        self._serving.append(await self._listen("handshake", handshake, self.config.handshake.listen))
         self._supervisor.spawn("event loop lag", self._watch_lag())
         self._supervisor.spawn("prune", self._prune())
         self.started = True
@@ -140,7 +134,7 @@ class App:
         self.draining = True
         # The probes stay up while the rest drains.
         timeout = self.config.limits.drain_timeout
-        await asyncio.gather(*(server.drain(timeout) for server in self._transparent))
+        await asyncio.gather(*(server.drain(timeout) for server in self._serving))
         if self._ops is not None:
             await self._ops.drain(0)
         await self._stack.aclose()
@@ -158,7 +152,8 @@ class App:
             on_lookup=self.metrics.looked_up,
             on_error=self._store_failed,
             max_pending=_MAX_PENDING,
-            wanted=bool(tables),
+            tables=frozenset(table.resource for table in tables),
+            derive_id=self._derive_id,
         )
         self._store = store
         await store.start()
@@ -186,89 +181,11 @@ class App:
             )
         return database
 
-    def _derive_id(self, key: Key, attempt: int) -> str:
-        """UUIDv5 (RFC 9562 section 5.5) of resource and external id; a taken one is followed by the next attempt."""
-        suffix = f"#{attempt}" if attempt else ""
-        return str(uuid5(self.config.handshake.namespace, f"{key.resource}:{key.id}{suffix}"))
-
     def _usable_until(self, entry: Entry) -> float:
         freshness = self.config.resources[entry.key.resource].freshness
-        return usable_until(entry, _limits(freshness), negative_ttl=freshness.negative_ttl)
+        return usable_until(entry, limits_of(freshness), negative_ttl=freshness.negative_ttl)
 
-    def _router(self, upstream: Upstream, store: TieredStore) -> Router:
-        limits = self.config.limits
-        passthrough = PassThrough(upstream, limits, clock=time.perf_counter)
-        bulks: dict[tuple[str, bytes], BulkHandler] = {}
-        singles: list[tuple[PathTemplate, SingleHandler]] = []
-        for name, config in self.config.resources.items():
-            if config.upstream != upstream.name or config.id is None:
-                continue
-            resource = self._resource(name, config, upstream, store, passthrough)
-            if config.bulk is not None:
-                bulks[config.bulk.method, str(config.bulk.path).encode()] = BulkHandler(resource)
-            if config.single is not None:
-                singles.append((config.single.path, SingleHandler(resource)))
-        log_requests = self.config.log.level == "debug"
-        return Router(bulks, singles, passthrough, self.metrics, via=self._via, log_requests=log_requests)
-
-    def _resource(
-        self,
-        name: str,
-        config: ResourceConfig,
-        upstream: Upstream,
-        store: TieredStore,
-        passthrough: PassThrough,
-    ) -> Resource:
-        def warn(event: str) -> None:
-            self._log.warning(event, resource=name)
-
-        fetcher = Fetcher(
-            name,
-            config,
-            upstream,
-            Keeper(name, config, store, clock=self._clock, rng=self._rng),
-            metrics=self.metrics,
-            clock=self._clock,
-            monotonic=self._monotonic,
-            rng=self._rng,
-            max_body=self.config.limits.cached_response,
-            warn=warn,
-        )
-        loader = Loader(
-            fetcher,
-            watch=store.watch,
-            supervisor=self._supervisor,
-            metrics=self.metrics,
-            monotonic=self._monotonic,
-            # Half of the pool, so that a huge bulk leaves room for what is passed through.
-            parallel=max(1, upstream.config.max_connections // 2),
-            max_waiters=self.config.limits.connections,
-        )
-        resolver = Resolver(
-            loader,
-            store,
-            _limits(config.freshness),
-            patience=config.freshness.revalidate_timeout,
-            metrics=self.metrics,
-            clock=self._clock,
-        )
-        own_credential = upstream.config.credential_file is not None
-        return Resource(
-            name=name,
-            config=config,
-            upstream=upstream,
-            resolver=resolver,
-            request_shape=fetcher.shape,
-            answer_shape=fetcher.answer,
-            sharing=Sharing(config, own_credential=own_credential, warn=warn),
-            passthrough=passthrough,
-            limits=self.config.limits,
-            metrics=self.metrics,
-            refs=self._refs,
-            clock=self._clock,
-        )
-
-    async def _listen(self, name: str, handler: OpsHandler | Router, address: Address) -> Server:
+    async def _listen(self, name: str, handler: Handler, address: Address) -> Server:
         limits = self.config.limits
         server = Server(
             handler,

@@ -42,12 +42,17 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=run)
         return command
 
-    for name, run, text in (
-        ("serve", _serve, "run until SIGTERM or SIGINT"),
-        ("check-config", _check_config, "validate the configuration and print what is in effect"),
-        ("probe", _probe, "exit 0 when the local instance is live"),
-    ):
-        add(name, run, text).add_argument(
+    plain = [
+        add("serve", _serve, "run until SIGTERM or SIGINT"),
+        add("check-config", _check_config, "validate the configuration and print what is in effect"),
+        add("probe", _probe, "exit 0 when the local instance is live"),
+    ]
+    export = add("export", _export, "write the store as JSON lines; serve may run meanwhile")
+    export.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard output")
+    taking = add("import", _import, "take over rows from JSON lines; serve must not run meanwhile")
+    taking.add_argument("file", metavar="FILE", help="- is standard input")
+    for command in (*plain, export, taking):
+        command.add_argument(
             "--config", type=Path, metavar="FILE", help="YAML file (default: the built-in configuration)"
         )
     demo = add("demo", _demo, "play the proxy's story against small services on loopback")
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load(arguments: argparse.Namespace) -> Config:
     """The whole configuration, with what only the store knows of it. Raises ConfigError."""
-    from proxy.app import table_specs  # noqa: PLC0415
+    from proxy.stores import table_specs  # noqa: PLC0415 - `probe` does not need to wait for it
     from store.migrations import check_layout  # noqa: PLC0415
 
     config = load(arguments.config, os.environ)
@@ -132,6 +137,23 @@ def _probe(arguments: argparse.Namespace) -> int:
     finally:
         connection.close()
     return 0 if live else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from proxy.transfer import export_to  # noqa: PLC0415 - it brings the database along
+
+    return export_to(_file(arguments), _load(arguments))
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from proxy.transfer import import_from  # noqa: PLC0415 - likewise
+
+    return import_from(_file(arguments), _load(arguments))
+
+
+def _file(arguments: argparse.Namespace) -> Path | None:
+    """The file that is named; None: standard output or input."""
+    return None if arguments.file == "-" else Path(arguments.file)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """One upstream call for entities of a resource, and what its answer means: stored, absent, refused, failed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cachetools import TTLCache
 
@@ -25,6 +25,7 @@ _UNCACHEABLE_KEYS = 4096
 _PERSONAL_IN_A_ROW = 3
 _GONE = (404, 410)
 _OK, _NOT_MODIFIED = 200, 304
+_Listed = Mapping[str, bulk.Item] | None
 _IDENTITY: tuple[RawField, ...] = ((b"Accept-Encoding", b"identity"),)
 # The proxy's own doing: the upstream was not asked, or is not the one at fault.
 _NOT_ITS_FAULT = frozenset({"circuit_open", "too_large"})
@@ -143,13 +144,14 @@ class Fetcher:
             return dict.fromkeys(wish.ids, self._failure("invalid_answer"))
         except bulk.TooDeep:
             return self._pass_on(wish)
-        except bulk.NotAssemblable:
+        except bulk.NotAssemblable as error:
             if not self._warned:
                 self._warned = True
                 self._warn("bulk_answer_not_assemblable")
             # The envelope is at fault, not the ids: let requests through as they are for a while.
             self._pass_on_until = self._monotonic() + _PASS_ON_SECONDS
-            return self._beyond(wish)
+            found = None if error.items is None else bulk.take_requested(error.items, wish.ids)[0]
+            return self._beyond(wish, found)
 
     def _bulk_results(self, wish: Wish, fetched: Fetched, requested_at: float) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
@@ -161,7 +163,7 @@ class Fetcher:
         if self._keeper.is_for_one_caller(fields):
             for entity in found:
                 self._keeper.drop(wish, entity)  # there is a newer answer than ours
-            return self._personal(wish)
+            return self._personal(wish, found)
         self._personal_in_a_row = 0
         fresh = self._keeper.assess(fields, requested_at)
         if fresh is None:  # who waits for these must not wait in line, one after the other
@@ -211,7 +213,7 @@ class Fetcher:
         if fresh is None:
             self._keeper.drop(wish, entity)  # there is a newer answer than ours
             if self._keeper.is_for_one_caller(fields):
-                return self._personal(wish)[entity]
+                return self._personal(wish, {} if is_gone else self._listed(fetched, entity))[entity]
             self._mark(wish)
         self._personal_in_a_row = 0
         if is_gone:
@@ -226,6 +228,14 @@ class Fetcher:
             return self._failure("invalid_answer")
         return self._keeper.keep(wish, item, fresh, stored_fields(fields))
 
+    def _listed(self, fetched: Fetched, entity: str) -> _Listed:
+        """The entity in a single's answer."""
+        try:
+            item = self.answer.item(fetched.body)
+        except (bulk.NotUnderstood, bulk.TooDeep):
+            return None
+        return {entity: item} if item.id == entity else None
+
     def _validated(self, wish: Wish, held: Entry, fetched: Fetched, requested_at: float) -> Result:
         """A 304 (RFC 9111 section 4.3.4): the bytes that we hold, with what the 304 says of them."""
         if held.item is None:
@@ -234,15 +244,15 @@ class Fetcher:
         fresh = self._keeper.assess(fields, requested_at)
         if fresh is None:
             self._keeper.drop(wish, held.key.id)
-            return self._pass_on(wish)[held.key.id]
+            return self._pass_on(wish, {held.key.id: self.answer.item(held.item)})[held.key.id]
         loaded = self._keeper.keep(wish, self.answer.item(held.item), fresh, stored_fields(fields))
         return Loaded(loaded.entry, loaded.stored, validated=True)
 
-    def _pass_on(self, wish: Wish) -> dict[str, Result]:
+    def _pass_on(self, wish: Wish, found: _Listed = None) -> dict[str, Result]:
         self._mark(wish)
-        return self._beyond(wish)
+        return self._beyond(wish, found)
 
-    def _personal(self, wish: Wish) -> dict[str, Result]:
+    def _personal(self, wish: Wish, found: _Listed) -> dict[str, Result]:
         """Whoever asks gets the upstream's own answer, with all that is meant for that caller alone.
 
         An upstream that answers several times so answers always so: it is not asked twice for each new id.
@@ -250,14 +260,20 @@ class Fetcher:
         self._personal_in_a_row += 1
         if self._personal_in_a_row >= _PERSONAL_IN_A_ROW:
             self._all_pass_on_until = self._monotonic() + _PASS_ON_SECONDS
-        return self._pass_on(wish)
+        return self._pass_on(wish, found)
 
-    def _beyond(self, wish: Wish) -> dict[str, Result]:
-        """There is a newer answer, which can't be held: the copies are left for when the upstream fails."""
+    def _beyond(self, wish: Wish, found: _Listed) -> dict[str, Result]:
+        """There is a newer answer, which can't be held: the copies are left for when the upstream fails.
+
+        `found` is what it lists, or None if that can't be told.
+        """
         for held in wish.held.values():
             if held.item is not None:
                 self._keeper.demote(wish, held, self.answer.item(held.item))
-        return dict.fromkeys(wish.ids, PassOn())
+        if found is None:
+            return dict.fromkeys(wish.ids, PassOn())
+        unheld = self._keeper.unheld
+        return {entity: PassOn(unheld(wish, entity, found.get(entity))) for entity in wish.ids}
 
     def _mark(self, wish: Wish) -> None:
         self._uncacheable.update({Key(self.name, entity, wish.variant): None for entity in wish.ids})

@@ -72,16 +72,31 @@ class Keeper:
             self._store.put(self._write(demoted, item), seen=wish.seen)
 
     def _write(self, entry: Entry, item: bulk.Item) -> Write:
-        columns = {name: _column(at.resolve(item.document)) for name, at in self._config.columns.items()}
-        return Write(entry, columns)
+        return Write(entry, columns_of(self._config, item.document))
 
     def absent(
         self, wish: Wish, entity: str, fresh: Freshness | None, response: Fetched | None = None
     ) -> Missing:
         """The upstream has no such entity; `response` is what it said, if it said so of this one alone."""
+        entry = self._absence(wish, entity, fresh, response)
+        if not wish.seen.is_current(entry.key):
+            return Missing(entry, stored=False)
+        # With a database that fails, nobody knows what is in it: it must not come back when that works again.
+        self.drop(wish, entity, surely=self._store.degraded)
+        if fresh is not None:
+            self._store.put(Write(entry, {}))
+        return Missing(entry, stored=fresh is not None)
+
+    def unheld(self, wish: Wish, entity: str, item: bulk.Item | None) -> Loaded | Missing:
+        """What an answer that can't be held said of an entity; nothing that is held changes."""
+        if item is None:
+            return Missing(self._absence(wish, entity, None, None), stored=False)
+        return Loaded(self._entry(wish, item, Freshness(0.0), ()), stored=False)
+
+    def _absence(self, wish: Wish, entity: str, fresh: Freshness | None, response: Fetched | None) -> Entry:
         now = self._clock()
         lifetime = fresh.lifetime - fresh.initial_age if fresh else 0.0
-        entry = Entry(
+        return Entry(
             key=Key(self._name, entity, wish.variant),
             item=response.body if response else None,
             received_at=now,
@@ -92,13 +107,6 @@ class Keeper:
             last_synced_at=now,
             shareable=bool(fresh and fresh.shareable),
         )
-        if not wish.seen.is_current(entry.key):
-            return Missing(entry, stored=False)
-        # With a database that fails, nobody knows what is in it: it must not come back when that works again.
-        self.drop(wish, entity, surely=self._store.degraded)
-        if fresh is not None:
-            self._store.put(Write(entry, {}))
-        return Missing(entry, stored=fresh is not None)
 
     def drop(self, wish: Wish, entity: str, *, surely: bool = False) -> None:
         """Forget what is held of an entity, of which the upstream has just said something else; `surely`: even if
@@ -133,6 +141,11 @@ class Keeper:
 def stored_fields(fields: tuple[RawField, ...]) -> tuple[RawField, ...]:
     """The fields of a single's answer that are stored with it (RFC 9111 section 3.1)."""
     return tuple(field for field in end_to_end(fields) if field[0].lower() not in _NOT_STORED)
+
+
+def columns_of(config: ResourceConfig, document: object) -> dict[str, Column]:
+    """The configured columns of an item; None where it has no scalar."""
+    return {name: _column(at.resolve(document)) for name, at in config.columns.items()}
 
 
 def _column(value: object) -> Column:

@@ -48,6 +48,10 @@ class Want:
     """Those whose copy answers the request when the upstream is late."""
     patience: float = 0.0
     """Seconds after take-off for which one of those is waited for."""
+    as_data: bool = False
+    """The entities are wanted, and not the upstream's response: what can't be held will do as well."""
+    anew: bool = False
+    """A fetch that is under way already is too old."""
 
     @property
     def scope(self) -> tuple[RawField, ...]:
@@ -123,24 +127,16 @@ class Loader:
 
     async def load(self, want: Want) -> dict[str, Result]:
         """Fetch entities, each once, however many callers want it."""
-        if any(self._goes_past(want, entity) for entity in want.ids):
+        if not want.as_data and any(self._goes_past(want, entity) for entity in want.ids):
             # One that can't be answered here sends the whole request on: the others need not be fetched.
             return dict.fromkeys(want.ids, PassOn())
         if self._waiters >= self._max_waiters:
             return dict.fromkeys(want.ids, Failure("overloaded", retry_after=1.0))
-        flights: dict[str, _Flight] = {}
-        joined: set[str] = set()
-        for entity in want.ids:
-            flight = self._joinable(Key(self.name, entity, want.variant))
-            if flight is None:
-                flight = self._board(want, entity, is_refresh=False)
-            else:
-                joined.add(entity)
-            flights[entity] = flight
-        if joined:
-            self._metrics.coalesced(self.name, len(joined))
         self._waiters += 1
         try:
+            if want.anew and not await self._earlier_have_landed(want):
+                return dict.fromkeys(want.ids, Failure("timeout"))
+            flights, joined = self._boarded(want)
             await self._wait(want, flights)
         finally:
             self._waiters -= 1
@@ -153,6 +149,38 @@ class Loader:
                 result = PassOn()  # an absence that a bulk call brought is no answer to show
             results[entity] = result
         return results
+
+    def _boarded(self, want: Want) -> tuple[dict[str, _Flight], set[str]]:
+        """The flight of each entity, and those that were wanted before."""
+        flights: dict[str, _Flight] = {}
+        joined: set[str] = set()
+        for entity in want.ids:
+            flight = self._joinable(Key(self.name, entity, want.variant))
+            if flight is None:
+                flight = self._board(want, entity, is_refresh=False)
+            else:
+                joined.add(entity)
+            flights[entity] = flight
+        if joined:
+            self._metrics.coalesced(self.name, len(joined))
+        return flights, joined
+
+    async def _earlier_have_landed(self, want: Want) -> bool:
+        """Wait for what is in the air; whoever waits so shares the flight that follows. Two at a time for an entity
+        could land in the wrong order."""
+        flights = (self._flights.get(Key(self.name, entity, want.variant)) for entity in want.ids)
+        landed = {flight.landed for flight in flights if flight is not None and flight.seen is not None}
+        if landed:
+            await asyncio.wait(landed, timeout=self._fetcher.timeout)
+        return all(one.done() for one in landed)
+
+    def is_under_way(self, entity: str) -> bool:
+        """Whether a fetch of the entity is under way that may be joined."""
+        return self._joinable(Key(self.name, entity), hurry=False) is not None
+
+    def passes_on(self, entity: str) -> bool:
+        """Whether what is not held of the entity goes straight to the upstream for a while."""
+        return self._fetcher.passes_on(Key(self.name, entity), by_bulk=self._has_bulk)
 
     def refresh(self, want: Want) -> None:
         """Fetch entities behind an answer: soon, with others, and to nobody's cost."""
@@ -312,9 +340,11 @@ def _for_waiter(result: Result, *, is_same_caller: bool) -> Result:
     """
     match result:
         case Loaded(entry, stored):
-            return Loaded(entry, stored, collapsed=True, validated=result.validated) if stored else PassOn()
+            if not stored:
+                return PassOn(result)
+            return Loaded(entry, stored, collapsed=True, validated=result.validated)
         case Missing(entry, stored):
-            return Missing(entry, stored, collapsed=True) if stored else PassOn()
+            return Missing(entry, stored, collapsed=True) if stored else PassOn(result)
         case Refused() if not is_same_caller:
             return PassOn()
         case Failure(reason, _, retry_after) if not is_same_caller:

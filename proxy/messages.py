@@ -52,6 +52,11 @@ class ClientConnection(Protocol):
         """Seconds that a client may take to read what is written to it."""
         ...
 
+    @property
+    def local_host(self) -> str:
+        """The address of ours that the client has reached."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Write bytes that stand outside any answer."""
         ...
@@ -109,6 +114,11 @@ class Request:
         return self._message.version
 
     @property
+    def local_host(self) -> str:
+        """The address of ours that the client has reached."""
+        return self._connection.local_host
+
+    @property
     def fields(self) -> tuple[RawField, ...]:
         """The header fields, raw and in order."""
         return tuple(self._message.raw_headers)
@@ -159,10 +169,11 @@ class Request:
             self._connection.write(_CONTINUE)
         while True:
             try:
-                # What has all arrived needs no clock, and most bodies have.
-                limit = None if self.payload.is_eof() else self._connection.idle_timeout
-                async with asyncio.timeout(limit):
+                if self.payload.is_eof():  # what has all arrived needs no clock, and most bodies have
                     chunk = await self.payload.readany()
+                else:
+                    async with asyncio.timeout(self._connection.idle_timeout):
+                        chunk = await self.payload.readany()
             except TimeoutError:
                 self.abort()
                 raise ClientDisconnected from None

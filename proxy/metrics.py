@@ -32,6 +32,7 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "code", "cache")
         self._duration = self._histogram("request_duration_seconds", "Time to answer.", "route", "cache")
+        self._request_children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self._entities = self._counter(
             "entities", "Ids asked for, by how each was answered.", "resource", "result"
         )
@@ -39,6 +40,7 @@ class Metrics:
         self._age = self._histogram(
             "entity_age_seconds", "Age of the oldest entity in an answer.", "resource", buckets=_AGES
         )
+        self._answered: Counts[tuple[str, EntityResult]] = Counts()
         self._looked_up: Counts[tuple[str, str, str]] = Counts()
         self._lookups = self._counter("lookups", "Look-ups of ids by tier.", "resource", "tier", "result")
         self._upstream = self._counter("upstream_requests", "Upstream answers.", "upstream", "route", "code")
@@ -92,13 +94,18 @@ class Metrics:
     def request(self, route: str, method: str, code: int, cache: Cache, seconds: float) -> None:
         """A request was answered."""
         known = method if method in _METHODS else "other"
-        self._requests.labels(route, known, str(code), cache).inc()
-        self._duration.labels(route, cache).observe(seconds)
+        labels = (route, known, code, cache)
+        children = self._request_children.get(labels)
+        if children is None:  # the label sets are closed, so that there are few
+            counter = self._requests.labels(route, known, str(code), cache)
+            children = self._request_children[labels] = counter, self._duration.labels(route, cache)
+        children[0].inc()
+        children[1].observe(seconds)
 
     def entities(self, resource: str, counts: Mapping[EntityResult, int]) -> None:
-        """How the ids of one request were answered."""
+        """How the ids of one request were answered. Plain numbers count, as in `looked_up`."""
         for result, count in counts.items():
-            self._entities.labels(resource, result).inc(count)
+            self._answered[resource, result] += count
 
     def missed(self, resource: str, reason: str, count: int = 1) -> None:
         """Ids could not be answered from the cache."""
@@ -184,16 +191,19 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the scraper accepts, and its content type."""
-        self._count_lookups()
+        self._count()
         try:
             return self._encoded(accept)
         except (TypeError, ValueError):  # the library compares a version that is none
             return self._encoded("")
 
-    def _count_lookups(self) -> None:
+    def _count(self) -> None:
         for labels, count in self._looked_up.items():
             self._lookups.labels(*labels).inc(count)
         self._looked_up.clear()
+        for (resource, result), count in self._answered.items():
+            self._entities.labels(resource, result).inc(count)
+        self._answered.clear()
 
     def _encoded(self, accept: str) -> tuple[bytes, str]:
         encoder, content_type = choose_encoder(accept)

@@ -9,7 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cachetools import TTLCache
+
 from proxy.core import policy
+from proxy.core.http.directives import RequestDirectives
 from proxy.core.http.fields import RawField
 from proxy.core.policy import (
     Absent,
@@ -34,6 +37,12 @@ from store.entry import Entry, Key
 from store.tiered import TieredStore
 
 _ASKED = Asked()
+_ONE_HIT: Mapping[EntityResult, int] = {"hit": 1}
+_NO_CACHE = Asked(directives=RequestDirectives(no_cache=True))
+# Who has just registered must be able to log in: an absence is doubted as often as this, in seconds, by those who may.
+_DOUBT_EVERY = 1.0
+# Ids of which it is remembered that they were asked for again. One beyond may be asked for more often.
+_DOUBTED_IDS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Resolver:
         self._patience = patience
         self._metrics = metrics
         self._clock = clock
+        self._doubted: TTLCache[str, None] = TTLCache(_DOUBTED_IDS, _DOUBT_EVERY, timer=clock)
 
     async def resolve(
         self,
@@ -152,8 +162,61 @@ class Resolver:
         results = await self._loader.load(want) if want.ids else {}
         return self._counted(decisions, _combine(decisions, results))
 
+    def is_hit(self, entry: Entry) -> bool:
+        """Whether what memory has answers a plain request; counted as a hit then, and not at all otherwise."""
+        if not isinstance(policy.decide(entry, _ASKED, self._limits, self._clock()), Hit):
+            return False
+        self._metrics.looked_up(self.name, "memory", "hit")
+        self._metrics.entities(self.name, _ONE_HIT)
+        return True
+
+    async def ensure(self, ids: Sequence[str], *, fields: Iterable[RawField] = ()) -> Resolution:
+        """Resolve ids, each of them once, for who keeps them as its local copy.
+
+        Differs from `resolve` in what it takes for an answer: any copy, however old, rather than a failure; what can't
+        be held as well as what can; but an absence only if the upstream was asked not long ago. When some id has no
+        outcome, the others have theirs all the same.
+        """
+        keys = {entity: Key(self.name, entity) for entity in ids}
+        entries = await self._look_up(keys)
+        decisions = self._decide(keys, entries, _ASKED, doubting=True)
+        held = {entity: entry for entity, entry in entries.items() if _is_held(entry)}
+        wanted = [entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)]
+        want = Want(
+            ids=wanted,
+            held=held,
+            fields=tuple(fields),
+            usable=frozenset(held).intersection(wanted),
+            patience=self._patience,
+            as_data=True,
+        )
+        self._refresh(decisions, want)
+        results = _as_data(await self._loader.load(want)) if want.ids else {}
+        final = _fallen_back(decisions, results, entries, self._clock())
+        return self._counted(decisions, _combine(final, results))
+
+    async def refresh(self, entity: str, *, fields: Iterable[RawField] = ()) -> Resolution:
+        """Fetch an entity by a call that begins after this one did; nothing that is held stands in for it."""
+        keys = {entity: Key(self.name, entity)}
+        entries = await self._look_up(keys)
+        decision = self._decide(keys, entries, _NO_CACHE)[entity]
+        if isinstance(decision, Revalidate):
+            decision = Miss(decision.reason)
+        held = {entity: entry for entity, entry in entries.items() if _is_held(entry)}
+        want = Want([entity], held, fields=tuple(fields), as_data=True, anew=True)
+        results = _as_data(await self._loader.load(want))
+        return self._counted({entity: decision}, _combine({entity: decision}, results))
+
+    async def explain(self, entity: str) -> tuple[Entry | None, Decision, bool]:
+        """What is held of an entity; what a plain request for it would come to now; and whether, the upstream having
+        to be asked, the request would be passed on as it is. Nothing is fetched."""
+        keys = {entity: Key(self.name, entity)}
+        entries = await self._look_up(keys)
+        decision = self._decide(keys, entries, _ASKED)[entity]
+        return entries.get(entity), decision, self._loader.passes_on(entity)
+
     def _decide(
-        self, keys: Mapping[str, Key], entries: Mapping[str, Entry], asked: Asked
+        self, keys: Mapping[str, Key], entries: Mapping[str, Entry], asked: Asked, *, doubting: bool = False
     ) -> dict[str, Decision]:
         now = self._clock()
         backing_off = self._loader.backing_off
@@ -162,9 +225,24 @@ class Resolver:
             entry = entries.get(entity)
             evicted = entry is None and self._store.evicted_recently(key)
             decisions[entity] = policy.decide(
-                entry, asked, self._limits, now, evicted=evicted, backing_off=backing_off
+                entry,
+                asked,
+                self._limits,
+                now,
+                evicted=evicted,
+                backing_off=backing_off,
+                doubted=doubting and entry is not None and entry.absent and self._doubt(entity, entry, now),
             )
         return decisions
+
+    def _doubt(self, entity: str, absence: Entry, now: float) -> bool:
+        """Whether to ask again about what is remembered as absent: once a second, or with whoever asks already."""
+        if self._loader.is_under_way(entity):
+            return True
+        if absence.age(now) < _DOUBT_EVERY or entity in self._doubted:
+            return False
+        self._doubted[entity] = None
+        return True
 
     def _refresh(self, decisions: Mapping[str, Decision], want: Want) -> None:
         """Have what is stale fetched behind the answer."""
@@ -226,6 +304,30 @@ def _is_held(entry: Entry) -> bool:
 def _is_shown(entry: Entry) -> bool:
     """An absence that came out of a bulk answer has no representation: it does not answer a GET."""
     return not entry.absent or entry.item is not None
+
+
+def _as_data(results: Mapping[str, Result]) -> dict[str, Result]:
+    """Results for who wants the entities and not the responses."""
+    return {
+        entity: result.answer or Failure("uncacheable") if isinstance(result, PassOn) else result
+        for entity, result in results.items()
+    }
+
+
+def _fallen_back(
+    decisions: Mapping[str, Decision], results: Mapping[str, Result], entries: Mapping[str, Entry], now: float
+) -> dict[str, Decision]:
+    """The decisions, with what is held in place of what failed."""
+    changed: dict[str, Decision] = {}
+    for entity, result in results.items():
+        entry = entries.get(entity)
+        if entry is None or isinstance(result, Loaded | Missing):
+            continue
+        if entry.absent and entry.ttl(now) > 0:
+            changed[entity] = Absent(entry)
+        elif _is_held(entry):
+            changed[entity] = Stale(entry, "stale_if_error")
+    return {**decisions, **changed}
 
 
 def _combine(decisions: Mapping[str, Decision], results: Mapping[str, Result]) -> Resolution:

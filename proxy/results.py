@@ -50,6 +50,9 @@ class Failure:
 class PassOn:
     """The answer is valid, but not one that this cache can hold or put together: ask for yourself."""
 
+    answer: Loaded | Missing | None = None
+    """What it said of the entity, as far as we could tell: good for who wants the entity and not the response."""
+
 
 Result = Loaded | Missing | Refused | Failure | PassOn
 

@@ -100,6 +100,12 @@ class Connection(RequestHandler):
         """Seconds that a client may take to read what is written to it."""
         return self._server.limits.idle_timeout
 
+    @property
+    def local_host(self) -> str:
+        """The address of ours that the client has reached; nothing once the connection is gone."""
+        name = self.transport.get_extra_info("sockname") if self.transport is not None else None
+        return str(name[0]) if name else ""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept, or refuse when the listener is full."""
         if not self._server.admit():

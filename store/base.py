@@ -1,10 +1,10 @@
 """The contract of every database behind the memory tier; one test-suite (tests/contract) runs on each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from store.entry import Entry, Key, Write
+from store.entry import NO_LOCALS, Column, Entry, Key, Write
 
 
 class StoreError(Exception):
@@ -43,6 +43,27 @@ class StoreStats:
     """Rows with a representation, by resource."""
 
 
+class Position(NamedTuple):
+    """A place in a list of entities by last sync, the longest unsynced first: behind this one."""
+
+    last_synced_at: float
+    """Epoch seconds."""
+    internal_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What came of a batch of an import."""
+
+    added: int = 0
+    updated: int = 0
+    """Rows that there were already; those that follow are among them."""
+    renamed: int = 0
+    """Rows that kept their internal id, and have another external id now."""
+    replaced: int = 0
+    """External ids that have another internal id now: the one that the import gave."""
+
+
 class Store(Protocol):
     """A durable table per resource, with one row an external id: keys with a variant have none. All calls may raise
     StoreError."""
@@ -69,6 +90,59 @@ class Store(Protocol):
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use; keep rows, ids and local attributes."""
+        ...
+
+    async def find(self, resource: str, internal_id: str) -> str | None:
+        """The external id of the row with that internal id (lower-case UUID), if there is one."""
+        ...
+
+    async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
+        """Each as it stands, once that is durable; a husk, last synced `at` (epoch seconds), where there was no row.
+
+        So an entity has its internal id although what the upstream says of it may not be stored. Raises ValueError
+        for what has no row here.
+        """
+        ...
+
+    async def change(
+        self, key: Key, *, local: Mapping[str, Column] = NO_LOCALS, synced_at: float | None = None
+    ) -> Entry | None:
+        """Set local attributes by column, or the time of last sync (epoch seconds); what is not named stays.
+
+        Returns the entry as it stands then, once it is durable, or None if there is no row. `version` counts up when
+        a local attribute differs from what was stored; freshness never moves. Raises ValueError for a column that is
+        no local one of the resource.
+        """
+        ...
+
+    async def erase_many(self, keys: Sequence[Key]) -> None:
+        """Forget the entities altogether: rows, ids, local attributes.
+
+        Once this returns it is durable, and no file of the store has a plain byte of them. If that alone fails, the
+        rows being gone, it raises StoreError and goes on trying behind.
+        """
+        ...
+
+    async def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> list[Entry]:
+        """Up to `limit` representations that were last synced before `before` (epoch seconds), the longest unsynced
+        first, from behind `after` on. Its cost does not grow with the rows."""
+        ...
+
+    async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
+        """Up to `limit` rows, husks too, in the order of their internal ids, from behind that of `after` on."""
+        ...
+
+    async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
+        """Take rows over, in one transaction, as another store or table had them; all or none of them.
+
+        The internal id that an entry gives wins: a row that has it gets the entry's external id, and what had that
+        external id before gives way. Without one, the row of the external id keeps its own, or gets a derived one.
+        Local attributes that the entry names are set. The representation, if there is one, is taken unless what is
+        stored was synced later; `version` never goes down. Raises StoreError, also when the bound of the store is
+        reached: nothing is evicted for an import.
+        """
         ...
 
     async def stats(self) -> StoreStats:

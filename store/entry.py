@@ -1,13 +1,18 @@
 """What is remembered of one entity: immutable values, no behaviour but arithmetic."""
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 """Header fields as they stood on the wire: order, case and bytes."""
 
 Column = str | int | float | None
 """A value that was taken out of an item for a person to read in the table."""
+
+
+NO_LOCALS: Final[Mapping[str, Column]] = MappingProxyType({})
 
 
 class Key(NamedTuple):
@@ -54,7 +59,11 @@ class Entry:
     headers: RawHeaders = ()
     """End-to-end response fields of a single GET; empty when the item came out of a bulk answer."""
     internal_id: str | None = None
-    """Lower-case UUID, given when the entity was first stored; None until a database has confirmed it."""
+    """Lower-case UUID, given when the entity was first stored; None until a database has confirmed it, if there is one
+    for it."""
+    local: Mapping[str, Column] = field(default_factory=lambda: NO_LOCALS, hash=False)
+    """Local attributes by column, those that are set: ours, not the upstream's. Known of what a database has
+    confirmed."""
     version: int = 1
     """How often what we hold of the entity has changed, from 1."""
     source_version: str | None = None
@@ -72,9 +81,11 @@ class Entry:
         """Seconds of freshness left; negative when stale."""
         return self.lifetime - self.age(now)
 
-    def confirmed(self, *, internal_id: str, version: int) -> "Entry":
+    def confirmed(
+        self, *, internal_id: str, version: int, local: Mapping[str, Column] = NO_LOCALS
+    ) -> "Entry":
         """The same entry as a database holds it."""
-        return replace(self, internal_id=internal_id, version=version, durable=True)
+        return replace(self, internal_id=internal_id, version=version, local=local, durable=True)
 
 
 class Write(NamedTuple):

@@ -1,13 +1,16 @@
 """The first tier: entities in memory, bounded by bytes, forgotten when they can't be used any more."""
 
+import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import inf
 from sys import getsizeof
 from typing import TypeGuard
 
 from cachetools import TLRUCache
 
-from store.entry import Entry, Key
+from store.base import Position
+from store.entry import NO_LOCALS, Entry, Key
 
 OVERHEAD = 800
 """Bytes that an entry costs besides its strings: Entry, Key, Slot, floats, the cache's heap item, its links and its
@@ -20,6 +23,9 @@ HEADER_OVERHEAD = 64
 
 VARIANT_OVERHEAD = 250
 """Bytes of a variant's places in the index of variants: 30 for one of many of an entity, 310 for the only one."""
+
+INDEX_OVERHEAD = 50
+"""Bytes of the place in the index of internal ids: 20 to 80, as its table doubles."""
 
 EVICTED_REMEMBERED = 8_192
 """So many evicted keys are remembered by hash, to tell a miss that more memory would have saved. About 1.5 MB;
@@ -50,6 +56,11 @@ def size_of(entry: Entry) -> int:
         size += getsizeof(entry.internal_id)
     if entry.source_version is not None:
         size += getsizeof(entry.source_version)
+    if entry.local is not NO_LOCALS:
+        # Their names are the table's, and shared by all its entries.
+        size += getsizeof(entry.local) + sum(map(getsizeof, entry.local.values()))
+    if _is_indexed(entry):
+        size += INDEX_OVERHEAD
     for name, value in entry.headers:
         size += HEADER_OVERHEAD + getsizeof(name) + getsizeof(value)
     return size
@@ -58,6 +69,18 @@ def size_of(entry: Entry) -> int:
 def _is_representation(entry: Entry | None) -> TypeGuard[Entry]:
     """An absence may carry the body of its 404, and is no representation for that."""
     return entry is not None and entry.item is not None and not entry.absent
+
+
+def _is_indexed(entry: Entry) -> bool:
+    """Whether nothing but memory could find it by its internal id."""
+    return entry.internal_id is not None and not entry.durable
+
+
+def next_position(entries: Sequence[Entry], limit: int) -> Position | None:
+    """From where a list by last sync goes on behind these, of which there were to be up to `limit` (at least 1)."""
+    if len(entries) < limit:
+        return None
+    return Position(entries[-1].last_synced_at, entries[-1].internal_id or "")
 
 
 def _slot_size(slot: Slot) -> int:
@@ -92,6 +115,8 @@ class _Cache(TLRUCache[Key, Slot, float]):
 class MemoryTier:
     """Key → Slot → Entry, least recently used first out, never more than `max_bytes` by its own accounting.
 
+    Representations that have an internal id and no database that holds them are found by that, too.
+
     Synchronous and for one thread. `clock` gives seconds since the epoch; should it step back, entries live
     longer by that much. `on_evict(resource, reason)` is told of each representation that had to go, with reason
     "size" or "expired".
@@ -105,6 +130,7 @@ class MemoryTier:
         self._cache = _Cache(max_bytes, clock, self._gone)
         self._counts: dict[str, int] = {}
         self._variants: dict[tuple[str, str], set[str]] = {}  # of each entity that is here with any
+        self._indexed: dict[str, dict[str, Slot]] = {}  # by resource and internal id
         self._evicted: OrderedDict[int, None] = OrderedDict()
 
     def get(self, key: Key) -> Entry | None:
@@ -120,6 +146,32 @@ class MemoryTier:
             # What is past its end is there until somebody looks: let it go now, so that its slot is empty.
             self._cache.expire()
             return None
+
+    def find(self, resource: str, internal_id: str) -> Entry | None:
+        """The entry with that internal id, while it is usable, if no database holds it; it does not count as used."""
+        self._cache.expire()
+        slot = self._indexed.get(resource, {}).get(internal_id)
+        return None if slot is None else slot.entry
+
+    def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> list[Entry]:
+        """Of what `find` finds, up to `limit` entries that were last synced before `before` (epoch seconds), the
+        longest unsynced first, from behind `after` on. Looks at each of the resource: some 30 ms for 100,000."""
+        self._cache.expire()
+        entries = {
+            internal_id: entry
+            for internal_id, slot in self._indexed.get(resource, {}).items()
+            if (entry := slot.entry) is not None and entry.last_synced_at < before
+        }
+        # Plain tuples: a function that is called for each entry, such as a key, takes longer than all the rest.
+        begin = after or (-inf, "")
+        places = (
+            place
+            for internal_id, entry in entries.items()
+            if (place := (entry.last_synced_at, internal_id)) > begin
+        )
+        return [entries[internal_id] for _, internal_id in heapq.nsmallest(limit, places)]
 
     def put(self, entry: Entry, usable_until: float) -> bool:
         """Keep the entry until `usable_until` (epoch seconds), in the slot of the one that it replaces.
@@ -198,15 +250,25 @@ class MemoryTier:
         if _is_representation(entry):
             self._counts[entry.key.resource] = self._counts.get(entry.key.resource, 0) + 1
         if old is None and entry is not None:
-            self._index(entry.key)
+            self._add_variant(entry.key)
         elif old is not None and entry is None:
-            self._unindex(old.key)
+            self._remove_variant(old.key)
+        if old is not None and old.internal_id is not None:
+            self._unindex(slot, old.key.resource, old.internal_id)
+        if entry is not None and entry.internal_id is not None and not entry.durable:
+            self._indexed.setdefault(entry.key.resource, {})[entry.internal_id] = slot
 
-    def _index(self, key: Key) -> None:
+    def _unindex(self, slot: Slot, resource: str, internal_id: str) -> None:
+        index = self._indexed.get(resource, {})
+        # Two entities may have been given one id: then it is the later one's.
+        if index.get(internal_id) is slot:
+            del index[internal_id]
+
+    def _add_variant(self, key: Key) -> None:
         if key.variant:
             self._variants.setdefault(key[:2], set()).add(key.variant)
 
-    def _unindex(self, key: Key) -> None:
+    def _remove_variant(self, key: Key) -> None:
         if key.variant:
             variants = self._variants[key[:2]]
             variants.discard(key.variant)

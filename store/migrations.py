@@ -8,6 +8,7 @@ nothing is ever dropped because it is no longer configured.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from store.base import TableSpec
@@ -24,6 +25,10 @@ REGISTRY = "_resources"
 HELD, INVALIDATED, PRUNED = 0, 1, 2
 """Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
 eviction, and stays only for its ids and local attributes."""
+
+REWRITE_DUE, ERASURE_DUE = 1, 2
+"""Values of `user_version` while the files may hold what was deleted: by an earlier version, which did not overwrite
+it; or by an erasure that has not come to its end. The next opening writes the database anew, if nothing does before."""
 
 _STALE_COLUMNS = (
     ("stale_while_revalidate", "REAL"),
@@ -63,9 +68,17 @@ def _stale_columns(db: "Database") -> None:
             db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
 
 
+def _rewrite(db: "Database") -> None:
+    # Earlier versions did not overwrite what they deleted. The step itself is done in a transaction, as a rewrite can
+    # not be, and without room for it the database is of use all the same.
+    if db.execute(f"SELECT 1 FROM {REGISTRY}").fetchone():
+        db.execute(f"PRAGMA user_version = {REWRITE_DUE}")
+
+
 STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_registry", _registry),
     ("0002_stale_columns", _stale_columns),
+    ("0003_rewrite", _rewrite),
 )
 """Applied in this order. A step that changes the entities' tables goes through the registry."""
 
@@ -76,17 +89,14 @@ def quoted(name: str) -> str:
 
 
 def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None:
-    """Bring the schema up to date, and look at a little of everything, at no cost that grows with the rows.
+    """Bring the schema up to date, and look at a little of everything. Except after an upgrade, which may want a new
+    index, the cost does not grow with the rows.
 
     Raises OpenError or the driver's errors, having changed nothing of the step that failed.
     """
     connection.execute("PRAGMA schema_version").fetchone()
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    applied = _applied(connection)
-    unknown = applied - {name for name, _ in STEPS}
-    if unknown:
-        raise OpenError(f"open: the database is newer than the program (it has {max(unknown)})", "newer")
-    if len(applied) < len(STEPS):
+    if not _is_up_to_date(connection):
         _migrate(connection)
     try:
         _follow_configuration(connection, tables)
@@ -96,6 +106,25 @@ def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None
         raise open_error("migrate", error) from None
     for spec in tables:
         connection.execute(f"SELECT * FROM {quoted(spec.table)} LIMIT 1").fetchone()
+
+
+def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[TableSpec]:
+    """As much of the tables as the database has; to be read, not to be migrated.
+
+    Raises OpenError for another schema than the program's, and the driver's errors.
+    """
+    if not _is_up_to_date(connection):
+        message = "open: the database has not been migrated yet: start the proxy once"
+        raise OpenError(message, "migration")
+    found = []
+    for spec in tables:
+        # SQLite would read the name of a column that is not there as a text.
+        names = _columns(connection, spec)
+        if names:
+            local = tuple(column for column in spec.local_columns if column[0].lower() in names)
+            columns = tuple(name for name in spec.columns if name.lower() in names)
+            found.append(replace(spec, columns=columns, local_columns=local))
+    return found
 
 
 def check_layout(tables: Sequence[TableSpec]) -> None:
@@ -118,6 +147,14 @@ def check_layout(tables: Sequence[TableSpec]) -> None:
                 )
         if any(kind not in _LOCAL_TYPES for _, kind in spec.local_columns):
             raise ValueError(f"local columns are one of {_LOCAL_TYPES}")
+
+
+def _is_up_to_date(connection: sqlite3.Connection) -> bool:
+    applied = _applied(connection)
+    unknown = applied - {name for name, _ in STEPS}
+    if unknown:
+        raise OpenError(f"open: the database is newer than the program (it has {max(unknown)})", "newer")
+    return len(applied) == len(STEPS)
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:
@@ -148,19 +185,26 @@ def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[Table
     for spec in tables:
         table = quoted(spec.table)
         connection.execute(_table_sql(spec))
-        there = {row[1].lower() for row in connection.execute(f"PRAGMA table_info({table})")}
+        names = _columns(connection, spec)
         for name, kind in _configured(spec):
-            if name.lower() not in there:
+            if name.lower() not in names:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {kind}")
         connection.execute(
             f"INSERT OR IGNORE INTO {REGISTRY} (resource, table_name) VALUES (?, ?)",
             (spec.resource, spec.table),
         )
-        # The longest unsynced first, among those that hold an item or among those that lost it.
-        index = quoted(f"{spec.table}_last_synced_at")
-        connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} (invalidated, last_synced_at)")
+        # The longest unsynced first, among those that hold an item or among those that lost it; by id among those of
+        # the same time, so that a list goes on behind any of them. An earlier version had the index without the id.
+        connection.execute(f"DROP INDEX IF EXISTS {quoted(f'{spec.table}_last_synced_at')}")
+        index = quoted(f"{spec.table}_unsynced")
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} (invalidated, last_synced_at, id)")
         _count(connection, spec)
     connection.execute("COMMIT")
+
+
+def _columns(connection: sqlite3.Connection, spec: TableSpec) -> set[str]:
+    """Of the table as it is, in lower case; none if there is no table."""
+    return {row[1].lower() for row in connection.execute(f"PRAGMA table_info({quoted(spec.table)})")}
 
 
 def _configured(spec: TableSpec) -> list[tuple[str, str]]:

@@ -2,37 +2,32 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from math import ceil
 from pathlib import Path
 from time import perf_counter
 
-from store.base import StoreError, StoreStats, TableSpec
-from store.entry import Entry, Key, Write
-from store.migrations import HELD, INVALIDATED, REGISTRY, check_layout
+from store.base import Adopted, Position, StoreError, StoreStats, TableSpec
+from store.entry import NO_LOCALS, Column, Entry, Key, Write
+from store.migrations import check_layout
+from store.sqlite_adopt import Adoption
+from store.sqlite_erasure import Remains
 from store.sqlite_files import FOREIGN_ERRORS, Files, OpenError, error_name, store_error
-from store.sqlite_pragmas import bounded, checkpoint, connect, rewrite, used, vacuum
-from store.sqlite_table import DeriveId, Table, rfc3339
+from store.sqlite_pragmas import checkpoint, connect, with_large_cache
+from store.sqlite_room import Room
+from store.sqlite_table import DeriveId, Table, representations
 from store.sqlite_writer import Connection, Writer
 
 OnOperation = Callable[[str, float, bool], None]
-
-_ROOM_ATTEMPTS = 3
-"""How often a write at the bound may make room: other writes can fill what it has made."""
-
-_PRUNE_ROWS = 200
-"""Rows evicted in one transaction: a few milliseconds, so that writes pass in between."""
-
-_FULL, _ROOMY = 0.90, 0.80
-"""Shares of the bound: above the first, eviction begins; it ends below the second, so that it is rare."""
 
 
 class SqliteStore:
     """`store.base.Store` on one file that one process has. Make it with `open`.
 
-    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, stats and prune.
+    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, erase, unsynced,
+    page, adopt, stats and prune.
     """
 
     def __init__(
@@ -40,6 +35,7 @@ class SqliteStore:
         files: Files,
         writer: Connection,
         reader: Connection,
+        remains: Remains,
         tables: Sequence[TableSpec],
         *,
         max_bytes: int,
@@ -50,11 +46,19 @@ class SqliteStore:
         self._connections = (reader, writer)
         self._reader = reader
         self._writer = Writer(writer)
+        self._remains = remains
         self._tables = {spec.resource: Table(spec) for spec in tables}
-        self._max_bytes = max_bytes
+        self._adoptions = {spec.resource: Adoption(spec, self._tables[spec.resource]) for spec in tables}
+        self._room = Room(
+            files,
+            self._writer,
+            reader,
+            self._tables.values(),
+            max_bytes=max_bytes,
+            derive_id=derive_id,
+        )
         self._derive_id = derive_id
         self._on_operation = on_operation
-        self._making_room = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -73,13 +77,21 @@ class SqliteStore:
         """
         check_layout(tables)
         files = Files(Path(path))
+        remains = Remains(files)
         try:
-            writer, reader = await connect(files, tables, max_bytes)
+            writer, reader = await connect(files, tables, max_bytes, upkeep=remains.at_opening)
         except BaseException:
             files.release()
             raise
         return cls(
-            files, writer, reader, tables, max_bytes=max_bytes, derive_id=derive_id, on_operation=on_operation
+            files,
+            writer,
+            reader,
+            remains,
+            tables,
+            max_bytes=max_bytes,
+            derive_id=derive_id,
+            on_operation=on_operation,
         )
 
     def holds(self, resource: str) -> bool:
@@ -102,22 +114,106 @@ class SqliteStore:
                 raise ValueError("only representations are stored, and only where there is a row for them")
         if not writes:
             return {}
-        put = partial(self._put, writes)
         async with self._operation("put"):
-            for _ in range(_ROOM_ATTEMPTS):
-                try:
-                    return await self._writer.submit(put, rows=len(writes))
-                except sqlite3.OperationalError as error:
-                    if error_name(error) != "SQLITE_FULL":
-                        raise
-                await self._make_room()
-            return await self._writer.submit(put, rows=len(writes))
+            return await self._room.grow(partial(self._put, writes), rows=len(writes))
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use; keep rows, ids and local attributes. Raises StoreError."""
         if keys:
             async with self._operation("invalidate"):
                 await self._writer.submit(partial(self._invalidate, keys), rows=len(keys))
+
+    async def find(self, resource: str, internal_id: str) -> str | None:
+        """The external id of the row with that internal id (lower-case UUID), if there is one. Raises StoreError."""
+        table = self._tables.get(resource)
+        if table is None:
+            return None
+        async with self._operation("find"):
+            return await self._reader.run(partial(table.find, internal_id=internal_id))
+
+    async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
+        """Each as it stands, once that is durable; a husk, last synced `at` (epoch seconds), where there was no row.
+
+        Raises StoreError, having made none of them; ValueError for what has no row here.
+        """
+        if not all(self._has_row(key) for key in keys):
+            raise ValueError("ids are given only to what has a row here")
+        if not keys:
+            return {}
+        async with self._operation("reserve"):
+            return await self._room.grow(partial(self._reserve, keys, at), rows=len(keys))
+
+    async def change(
+        self, key: Key, *, local: Mapping[str, Column] = NO_LOCALS, synced_at: float | None = None
+    ) -> Entry | None:
+        """Set local attributes by column, or the time of last sync (epoch seconds); what is not named stays.
+
+        Returns the entry as it stands then, once it is durable, or None if there is no row. Raises StoreError, and
+        ValueError for a column that is no local one of the resource.
+        """
+        table = self._tables.get(key.resource)
+        if not local.keys() <= set(table.locals if table else ()):
+            raise ValueError("only local attributes of the resource are changed")
+        if table is None or key.variant:
+            return None
+        change = partial(table.change, external_id=key.id, local=dict(local), synced_at=synced_at)
+        async with self._operation("change"):
+            return await self._room.grow(change)
+
+    async def erase_many(self, keys: Sequence[Key]) -> None:
+        """Forget the entities altogether: rows, ids, local attributes, and every byte of them in the files.
+
+        Raises StoreError. The rows may be gone then, and be it only their bytes that are not, which the next erasure
+        or `prune` tries again; so does an opening after a crash.
+        """
+        keys = [key for key in keys if self._has_row(key)]
+        if not keys:
+            return
+        async with self._operation("erase"):
+            await self._writer.submit(partial(self._erase, keys), rows=len(keys))
+            await self._writer.submit(self._remains.remove, is_alone=True)
+
+    async def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> list[Entry]:
+        """Up to `limit` representations that were last synced before `before` (epoch seconds), the longest unsynced
+        first, from behind `after` on. Raises StoreError."""
+        table = self._tables.get(resource)
+        if table is None:
+            return []
+        async with self._operation("unsynced"):
+            return await self._reader.run(partial(table.unsynced, before=before, after=after, limit=limit))
+
+    async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
+        """Up to `limit` rows, husks too, in the order of their internal ids, from behind that of `after` on.
+
+        Raises StoreError.
+        """
+        table = self._tables.get(resource)
+        if table is None:
+            return []
+        async with self._operation("page"):
+            return await self._reader.run(partial(table.page, after=after, limit=limit))
+
+    async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
+        """Take rows over, in one transaction, as another store or table had them; see `store.base.Store`.
+
+        By the row, 20,000 at once cost half as much as 1,000 at once. Other writes wait meanwhile.
+        Raises StoreError, having taken none of them; ValueError for an absence, a variant, a resource that has no
+        table here or a column that is no local one of it.
+        """
+        for entry, _ in writes:
+            if entry.absent or not self._has_row(entry.key):
+                raise ValueError(
+                    "only representations and husks are taken over, where there is a row for them"
+                )
+            if not entry.local.keys() <= set(self._tables[entry.key.resource].locals):
+                raise ValueError("only local attributes of the resource are set")
+        if not writes:
+            return Adopted()
+        async with self._operation("adopt"):
+            # An import that does not fit is to be told so, and not to push out what it has just brought.
+            return await self._room.grow(partial(self._adopt, writes), rows=len(writes), may_evict=False)
 
     async def stats(self) -> StoreStats:
         """Sizes and counts, at a cost that does not grow with the rows. Raises StoreError."""
@@ -131,14 +227,8 @@ class SqliteStore:
         In small transactions of its own, between those of others.
         """
         async with self._operation("prune"):
-            before = rfc3339(older_than)
-            gone = await self._evict_before(HELD, before)
-            emptied = await self._evict_before(INVALIDATED, before)
-            is_over = await self._reader.run(self._used_with_log) > _FULL * self._max_bytes
-            squeezed = await self._make_room() if is_over else 0
-            if gone or emptied or is_over:
-                await self._give_back()
-            return gone + squeezed
+            await self._retry_erasure()
+            return await self._room.prune(older_than=older_than)
 
     async def close(self) -> None:
         """Finish what is queued, then close. Idempotent; goes on when its caller is cancelled."""
@@ -176,6 +266,13 @@ class SqliteStore:
     def _has_row(self, key: Key) -> bool:
         return key.resource in self._tables and not key.variant
 
+    async def _retry_erasure(self) -> None:
+        if self._remains.is_due:
+            # Whoever asked for it was told that it failed: that it fails again is no failure of what goes on here.
+            with suppress(StoreError):
+                async with self._operation("erase"):
+                    await self._writer.submit(self._remains.remove, is_alone=True)
+
     def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
         found: dict[Key, Entry] = {}
         for resource, table in self._tables.items():
@@ -184,13 +281,31 @@ class SqliteStore:
         return found
 
     def _put(self, writes: Sequence[Write], connection: sqlite3.Connection) -> dict[Key, Entry]:
-        with bounded(connection, self._max_bytes):
-            return {
-                write.entry.key: self._tables[write.entry.key.resource].put(
-                    connection, write, self._derive_id
-                )
+        return {
+            write.entry.key: self._tables[write.entry.key.resource].put(connection, write, self._derive_id)
+            for write in writes
+        }
+
+    def _reserve(self, keys: Sequence[Key], at: float, connection: sqlite3.Connection) -> dict[Key, Entry]:
+        there = self._get(keys, connection)
+        missing = [key for key in dict.fromkeys(keys) if key not in there]
+        for key in missing:
+            self._tables[key.resource].reserve(connection, key, at, self._derive_id)
+        return there | self._get(missing, connection)
+
+    def _erase(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
+        self._remains.expect(connection)
+        for key in keys:
+            self._remains.add(key.id, self._tables[key.resource].erase(connection, key.id))
+
+    def _adopt(self, writes: Sequence[Write], connection: sqlite3.Connection) -> Adopted:
+        with with_large_cache(connection):
+            found = Counter(
+                self._adoptions[write.entry.key.resource].adopt(connection, write, self._derive_id)
                 for write in writes
-            }
+            )
+        there = sum(found[outcome] for outcome in ("updated", "renamed", "replaced"))
+        return Adopted(found["added"], there, found["renamed"], found["replaced"])
 
     def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
         for key in keys:
@@ -198,59 +313,8 @@ class SqliteStore:
                 self._tables[key.resource].invalidate(connection, key.id)
 
     def _stats(self, connection: sqlite3.Connection) -> StoreStats:
-        counted = dict(connection.execute(f"SELECT resource, entities FROM {REGISTRY}"))  # noqa: S608 - a constant
+        counted = representations(connection)
         return StoreStats(self._files.size(), {resource: counted[resource] for resource in self._tables})
-
-    async def _evict_before(self, state: int, before: str) -> int:
-        total = 0
-        for table in self._tables.values():
-            evicted = _PRUNE_ROWS
-            while evicted == _PRUNE_ROWS:
-                evict = partial(
-                    table.evict, state=state, before=before, limit=_PRUNE_ROWS, derive_id=self._derive_id
-                )
-                evicted = await self._writer.submit(evict, rows=_PRUNE_ROWS)
-                total += evicted
-        return total
-
-    async def _make_room(self) -> int:
-        """At its bound the database lets the oldest go for the newest. One caller does it for all that wait.
-
-        Returns how many representations went.
-        """
-        async with self._making_room:
-            is_roomy = await self._reader.run(used) <= _ROOMY * self._max_bytes
-            return 0 if is_roomy else await self._evict_for_space()
-
-    async def _evict_for_space(self) -> int:
-        in_use = await self._reader.run(used)
-        held = sum((await self._reader.run(self._stats)).entities.values())
-        wanted = ceil(held * (1 - _ROOMY * self._max_bytes / in_use))
-        total = 0
-        while total < wanted:
-            evicted = await self._writer.submit(self._evict_oldest, rows=_PRUNE_ROWS)
-            if not evicted:
-                break
-            total += evicted
-        # Rows that were not neighbours leave holes in pages that stay in use: only a rewrite gives those back.
-        if total and await self._reader.run(used) > _ROOMY * self._max_bytes:
-            await self._writer.submit(rewrite, is_alone=True)
-        return total
-
-    def _evict_oldest(self, connection: sqlite3.Connection) -> int:
-        firsts = [(first, table) for table in self._tables.values() if (first := table.first(connection))]
-        if not firsts:
-            return 0
-        _, table = min(firsts, key=lambda pair: pair[0])
-        return table.evict(connection, state=HELD, before="~", limit=_PRUNE_ROWS, derive_id=self._derive_id)
-
-    def _used_with_log(self, connection: sqlite3.Connection) -> int:
-        return used(connection) + self._files.log_size()
-
-    async def _give_back(self) -> None:
-        while await self._writer.submit(vacuum, is_alone=True):
-            pass
-        await self._writer.submit(checkpoint, is_alone=True)
 
 
 async def open_or_set_aside(

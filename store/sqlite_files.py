@@ -69,6 +69,7 @@ class Files:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
+        self._database = -1
         try:
             self._take_lock()
             self.create()
@@ -79,11 +80,9 @@ class Files:
     def create(self) -> None:
         """Make the file if it is not there. SQLite gives -wal and -shm the mode of the database. Raises OSError."""
         is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
-        try:
-            os.fchmod(descriptor, OWNER_ONLY)
-        finally:
-            os.close(descriptor)
+        self._close_database()
+        self._database = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+        os.fchmod(self._database, OWNER_ONLY)
         if is_new:
             self._sync_directory()
 
@@ -92,7 +91,7 @@ class Files:
 
         Raises OSError.
         """
-        aside = self.path.with_name(self.path.name + ".set-aside")
+        aside = self._aside()
         for companion in COMPANIONS:
             source, target = Path(f"{self.path}{companion}"), Path(f"{aside}{companion}")
             target.unlink(missing_ok=True)
@@ -103,16 +102,34 @@ class Files:
         self.create()
         return aside
 
+    def remove_set_aside(self) -> None:
+        """Remove what `set_aside` has kept, if there is any. Raises OSError."""
+        found = [path for companion in COMPANIONS if (path := Path(f"{self._aside()}{companion}")).exists()]
+        for path in found:
+            path.unlink()
+        if found:
+            self._sync_directory()
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Bytes of the database as they are in the file, up to its end. Raises OSError.
+
+        Through a descriptor that stays open: closing any of a file lets go all locks that this process has on it,
+        those of SQLite too.
+        """
+        return os.pread(self._database, size, offset)
+
     def size(self) -> int:
         """Bytes of the database and its write-ahead log."""
-        return sum(self._size(companion) for companion in ("", "-wal"))
+        return size_of(self.path)
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log."""
-        return self._size("-wal")
+        return _size(self.path, "-wal")
 
     def release(self) -> None:
-        """Let another process have the database. Idempotent. The lock file stays: removing it would race."""
+        """Let another process have the database, which is closed. Idempotent. The lock file stays: removing it would
+        race."""
+        self._close_database()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -135,8 +152,22 @@ class Files:
         finally:
             os.close(descriptor)
 
-    def _size(self, companion: str) -> int:
-        try:
-            return Path(f"{self.path}{companion}").stat().st_size
-        except FileNotFoundError:
-            return 0
+    def _aside(self) -> Path:
+        return self.path.with_name(self.path.name + ".set-aside")
+
+    def _close_database(self) -> None:
+        if self._database >= 0:
+            os.close(self._database)
+            self._database = -1
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a database and its write-ahead log."""
+    return sum(_size(path, companion) for companion in ("", "-wal"))
+
+
+def _size(path: Path, companion: str) -> int:
+    try:
+        return Path(f"{path}{companion}").stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,14 +1,15 @@
 # ruff: noqa: S608 - every name that goes into a statement is quoted or a constant
-"""One resource's table: entries to rows and back, in statements that need no hop between threads."""
+"""One resource's table: the statements, which need no hop between threads."""
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from store.base import TableSpec
-from store.entry import Column, Entry, Key, RawHeaders, Write
-from store.migrations import HELD, INVALIDATED, PRUNED, quoted
+from store.base import Position, TableSpec
+from store.entry import Column, Entry, Key, Write
+from store.migrations import HELD, INVALIDATED, PRUNED, REGISTRY, quoted
+from store.sqlite_rows import READ, REFRESHED, entry_of, local_of, values_of
+from store.times import rfc3339
 
 DeriveId = Callable[[Key, int], str]
 
@@ -24,33 +25,42 @@ class Table:
     """The statements of one table. Every method raises the driver's errors and runs in the connection's thread."""
 
     def __init__(self, spec: TableSpec) -> None:
-        self._spec = spec
+        self.resource = spec.resource
         self.name = table = quoted(spec.table)
         external = quoted(spec.id_column)
         self._columns = spec.columns
+        self.locals = tuple(name for name, _ in spec.local_columns)
+        locals_ = [quoted(name) for name in self.locals]
+        returned = "".join(f", {name}" for name in locals_)
         columns = [(quoted(name), f":c{place}") for place, name in enumerate(spec.columns)]
-        columns += [(name, f":{name}") for name in _REFRESHED]
+        columns += [(name, f":{name}") for name in REFRESHED]
         names, values = (", ".join(part) for part in zip(*columns, strict=True))
         changes = ", ".join(f"{name} = {value}" for name, value in columns)
         # Two statements and not one upsert: an upsert conflicts on both keys, and would derive an id to no end.
         self._update = (
             f"UPDATE {table} SET version = version + (item IS NOT :item), invalidated = {HELD}, {changes}"
-            f" WHERE {external} = :external_id RETURNING id, version"
+            f" WHERE {external} = :external_id RETURNING id, version{returned}"
         )
         self._insert = (
             f"INSERT INTO {table} (id, {external}, {names}) VALUES (:id, :external_id, {values})"
-            " RETURNING id, version"
+            f" RETURNING id, version{returned}"
         )
-        self._owner = f"SELECT 1 FROM {table} WHERE id = ?"
-        self._select = (
-            f"SELECT {external}, id, last_synced_at, received_at, lifetime, initial_age, version, source_version,"
-            " headers, CAST(item AS BLOB), stale_while_revalidate, stale_if_error, must_revalidate, shareable"
-            f" FROM {table} WHERE {external} IN "
+        self._reserve = (
+            f"INSERT INTO {table} (id, {external}, last_synced_at, received_at, lifetime, initial_age, invalidated)"
+            f" VALUES (?, ?, ?, ?, 0, 0, {INVALIDATED})"
         )
+        self._read = f"{external}, {READ}{returned}"
+        self._select = f"SELECT {self._read} FROM {table} WHERE {external} IN "
+        self._page = f"SELECT {self._read} FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
+        self._unsynced = (
+            f"SELECT {self._read} FROM {table} WHERE invalidated = {HELD} AND last_synced_at < ?"
+            " AND (last_synced_at, id) > (?, ?) ORDER BY last_synced_at, id LIMIT ?"
+        )
+        self._find = f"SELECT {external} FROM {table} WHERE id = ?"
+        self._of_key = f" WHERE {external} = :external_id"
         emptied = "".join(f", {quoted(name)} = NULL" for name in spec.columns)
         self._empty = f"UPDATE {table} SET invalidated = :state, item = NULL, headers = NULL{emptied}"
-        self._invalidate = f"{self._empty} WHERE {external} = :external_id AND invalidated = {HELD}"
-        locals_ = [quoted(name) for name, _ in spec.local_columns]
+        self._invalidate = f"{self._empty}{self._of_key} AND invalidated = {HELD}"
         is_local = " OR ".join(f"{name} IS NOT NULL" for name in locals_) or "0"
         self._oldest = (
             f"SELECT rowid, id, {external}, {is_local} FROM {table}"
@@ -58,6 +68,11 @@ class Table:
         )
         self._first = f"SELECT min(last_synced_at) FROM {table} WHERE invalidated = {HELD}"
         self._delete = f"DELETE FROM {table} WHERE rowid = ?"
+        erased = ", ".join(
+            f"CAST({name} AS BLOB)"
+            for name in ("item", "headers", "id", "source_version", *map(quoted, spec.columns), *locals_)
+        )
+        self._erase = f"DELETE FROM {table}{self._of_key} RETURNING {erased}"
 
     def get(self, connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[tuple[Key, Entry]]:
         """The rows of those ids that have one."""
@@ -66,23 +81,79 @@ class Table:
             # Filled up to a power of two with what is asked anyway, so that there are few statements to cache.
             chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
             marks = ",".join("?" * len(chunk))
-            for row in connection.execute(f"{self._select}({marks})", chunk):
-                key = Key(self._spec.resource, row[0])
-                yield key, _entry(key, row)
+            for entry in self._entries(connection, f"{self._select}({marks})", chunk):
+                yield entry.key, entry
+
+    def find(self, connection: sqlite3.Connection, internal_id: str) -> str | None:
+        """The external id of the row with that id."""
+        row = connection.execute(self._find, (internal_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def page(self, connection: sqlite3.Connection, *, after: str | None, limit: int) -> list[Entry]:
+        """Rows in whatever state, in the order of their ids."""
+        return self._entries(connection, self._page, (after or "", limit))
+
+    def unsynced(
+        self, connection: sqlite3.Connection, *, before: float, after: Position | None, limit: int
+    ) -> list[Entry]:
+        """Representations in the order of their last sync."""
+        # What an entry of a page says, to the millisecond, becomes the very text that it came from.
+        position = (rfc3339(after.last_synced_at), after.internal_id) if after else ("", "")
+        return self._entries(connection, self._unsynced, (rfc3339(before), *position, limit))
 
     def put(self, connection: sqlite3.Connection, write: Write, derive_id: DeriveId) -> Entry:
         """Update the row of the entry's key, or insert it under the first free id."""
-        entry = write.entry
-        values = self._values(write)
+        values = values_of(write, self._columns)
         row = connection.execute(self._update, values).fetchone()
-        attempt = 0
-        while row is None:
-            values["id"] = derive_id(entry.key, attempt)
-            attempt += 1
-            if attempt < MAX_ATTEMPTS and connection.execute(self._owner, (values["id"],)).fetchone():
-                continue
+        if row is None:
+            values["id"] = self.free_id(connection, write.entry.key, derive_id)
             row = connection.execute(self._insert, values).fetchone()
-        return entry.confirmed(internal_id=row[0], version=row[1])
+        return write.entry.confirmed(internal_id=row[0], version=row[1], local=local_of(self.locals, row[2:]))
+
+    def reserve(self, connection: sqlite3.Connection, key: Key, at: float, derive_id: DeriveId) -> None:
+        """Insert a husk for a key that has no row."""
+        values = (self.free_id(connection, key, derive_id), key.id, rfc3339(at), at)
+        connection.execute(self._reserve, values)
+
+    def free_id(self, connection: sqlite3.Connection, key: Key, derive_id: DeriveId) -> str:
+        """The first derived id that no row has, or the last attempt, whatever becomes of it."""
+        for attempt in range(MAX_ATTEMPTS - 1):
+            derived = derive_id(key, attempt)
+            if self.find(connection, derived) is None:
+                return derived
+        return derive_id(key, MAX_ATTEMPTS - 1)
+
+    def change(
+        self,
+        connection: sqlite3.Connection,
+        external_id: str,
+        local: Mapping[str, Column],
+        synced_at: float | None,
+    ) -> Entry | None:
+        """Set those local attributes, and the time of last sync if there is one. None: there is no such row."""
+        values: dict[str, Column] = {"external_id": external_id}
+        changes, differences = [], []
+        for place, name in enumerate(self.locals):
+            if name in local:
+                values[f"l{place}"] = local[name]
+                changes.append(f"{quoted(name)} = :l{place}")
+                differences.append(f"{quoted(name)} IS NOT :l{place}")
+        if differences:
+            changes.append(f"version = version + ({' OR '.join(differences)})")
+        if synced_at is not None:
+            values["synced_at"] = rfc3339(synced_at)
+            changes.append("last_synced_at = :synced_at")
+        sql = f"SELECT {self._read} FROM {self.name}{self._of_key}"
+        if changes:
+            sql = f"UPDATE {self.name} SET {', '.join(changes)}{self._of_key} RETURNING {self._read}"
+        return next(iter(self._entries(connection, sql, values)), None)
+
+    def erase(self, connection: sqlite3.Connection, external_id: str) -> tuple[bytes | None, ...] | None:
+        """Delete the row. Returns what it had, whatever a person has made of it: the item, its headers, the internal
+        id, then the other texts."""
+        row = connection.execute(self._erase, {"external_id": external_id}).fetchone()
+        erased: tuple[bytes | None, ...] | None = row
+        return erased
 
     def invalidate(self, connection: sqlite3.Connection, external_id: str) -> None:
         """Take the representation out of the row, if it has one."""
@@ -103,103 +174,20 @@ class Table:
         """
         rows = connection.execute(self._oldest, (state, before, limit)).fetchall()
         for rowid, internal_id, external_id, is_local in rows:
-            if is_local or internal_id != derive_id(Key(self._spec.resource, external_id), 0):
+            if is_local or internal_id != derive_id(Key(self.resource, external_id), 0):
                 connection.execute(f"{self._empty} WHERE rowid = :rowid", {"state": PRUNED, "rowid": rowid})
             else:
                 connection.execute(self._delete, (rowid,))
         return len(rows)
 
-    def _values(self, write: Write) -> dict[str, Column | bytes]:
-        entry = write.entry
-        values: dict[str, Column | bytes] = {
-            "external_id": entry.key.id,
-            "last_synced_at": rfc3339(entry.last_synced_at),
-            "received_at": entry.received_at,
-            "lifetime": entry.lifetime,
-            "initial_age": entry.initial_age,
-            "source_version": entry.source_version,
-            "headers": _headers_text(entry.headers),
-            "item": _readable(entry.item),
-            "stale_while_revalidate": entry.stale_while_revalidate,
-            "stale_if_error": entry.stale_if_error,
-            "must_revalidate": entry.must_revalidate,
-            "shareable": entry.shareable,
-        }
-        for place, name in enumerate(self._columns):
-            values[f"c{place}"] = _column_text(write.columns.get(name))
-        return values
+    def _entries(
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]
+    ) -> list[Entry]:
+        # Fetched before a row is looked at: a read that a bad row ended half-way would stay open, and hold up the log.
+        rows = connection.execute(sql, values).fetchall()
+        return [entry_of(self.resource, row, self.locals) for row in rows]
 
 
-_REFRESHED = (
-    "last_synced_at", "received_at", "lifetime", "initial_age", "source_version", "headers", "item",
-    "stale_while_revalidate", "stale_if_error", "must_revalidate", "shareable",
-)  # fmt: skip
-"""What each write sets besides the configured columns; local attributes are not among it."""
-
-
-def rfc3339(seconds: float) -> str:
-    """Epoch seconds for a person to read; the texts sort as the times do. Raises ValueError, OverflowError."""
-    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-_Row = tuple[
-    str, str, str, float, float, float, int, str | None, str | None, bytes | None,
-    float | None, float | None, int, int,
-]  # fmt: skip
-
-
-def _entry(key: Key, row: _Row) -> Entry:
-    _, internal_id, synced, received_at, lifetime, initial_age, version, source_version, headers, item = row[
-        :10
-    ]
-    while_revalidate, if_error, must_revalidate, shareable = row[10:]
-    return Entry(
-        key=key,
-        item=item,
-        received_at=received_at,
-        lifetime=lifetime,
-        initial_age=initial_age,
-        stale_while_revalidate=while_revalidate,
-        stale_if_error=if_error,
-        must_revalidate=bool(must_revalidate),
-        shareable=bool(shareable),
-        headers=_headers(headers),
-        internal_id=internal_id,
-        version=version,
-        source_version=source_version,
-        last_synced_at=datetime.fromisoformat(synced).timestamp(),
-        durable=True,
-    )
-
-
-def _readable(item: bytes | None) -> str | bytes | None:
-    """As text, which a person can read in any SQLite shell, if the bytes allow it; they come back exactly either way.
-
-    NUL would end the text there for that person, and is no JSON.
-    """
-    if item is None or b"\0" in item:
-        return item
-    try:
-        return item.decode()
-    except UnicodeDecodeError:
-        return item
-
-
-def _column_text(value: Column) -> str | None:
-    # Text whatever it is: an integer may be larger than SQLite's, and a person reads both alike.
-    if value is None:
-        return None
-    text = ("false", "true")[value] if isinstance(value, bool) else str(value)
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _headers_text(headers: RawHeaders) -> str | None:
-    if not headers:
-        return None
-    return json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
-
-
-def _headers(text: str | None) -> RawHeaders:
-    if text is None:
-        return ()
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text))
+def representations(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many rows have one, by resource, of all the tables that there are."""
+    return dict(connection.execute(f"SELECT resource, entities FROM {REGISTRY}"))

@@ -28,9 +28,10 @@ Run = Callable[[sqlite3.Connection], T]
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that runs a whole function in its thread, for one hop between threads and not many."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         # Autocommit: transactions are begun by name, never by the driver's guess.
-        super().__init__(partial(sqlite3.connect, path, isolation_level=None), _CHUNK)
+        super().__init__(partial(sqlite3.connect, uri, uri=True, isolation_level=None), _CHUNK)
         # A program that fails without closing must end all the same: what is committed is durable.
         self._thread.daemon = True
 

@@ -1,17 +1,16 @@
 """Memory over a database: what is asked is answered by the first that has it, what is put is in memory at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from store.base import Store, StoreError, StoreStats
-from store.entry import Entry, Key, Write
-from store.gathered_reads import GatheredReads
+from store.base import Position, Store, StoreError, StoreStats
+from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
-from store.memory import MemoryTier
-from store.write_behind import WriteBehind
+from store.memory import MemoryTier, next_position
+from store.rows import Rows
+from store.write_behind import Invalidated, WriteBehind
 
 T = TypeVar("T")
 
@@ -30,14 +29,24 @@ class TieredStats:
     """Keys whose last change the database has not confirmed."""
 
 
+class Page(NamedTuple):
+    """Entities by last sync, the longest unsynced first."""
+
+    entries: list[Entry]
+    next: Position | None
+    """Behind this the next page begins; None when there is none."""
+
+
 class TieredStore:
     """Both tiers as one. Synchronous where memory is enough; for one event loop.
 
-    `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`).
-    `on_lookup(resource, tier, result)`: tier memory or database, result hit, miss or error.
-    `on_error(operation)`: get, put, invalidate or stats, as the database failed it; queue_full when a write was not
-    queued because the database is behind by `max_pending` keys. `wanted` says that without a database the store is
-    degraded. The database is its opener's to close, after this.
+    `tables`: the resources that are meant for the database; without one for them the store is degraded. Entities of
+    all others are rowless: they live in memory alone, under the internal id `derive_id(key, 0)`, which is that of an
+    entity without a row. `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`).
+    `on_lookup(resource, tier, result)`: tier memory or database, result hit, miss or error. `on_error(operation)`: get,
+    put, invalidate, erase, find, reserve, change, longest_unsynced or stats, as the database failed it; queue_full when
+    a write was not queued because the database is behind by `max_pending` keys. The database is its opener's to close,
+    after this.
     """
 
     def __init__(
@@ -50,7 +59,8 @@ class TieredStore:
         on_lookup: Callable[[str, str, str], None],
         on_error: Callable[[str], None],
         max_pending: int,
-        wanted: bool = False,
+        tables: frozenset[str],
+        derive_id: Callable[[Key, int], str],
     ) -> None:
         self.memory = memory
         self._database = database
@@ -58,15 +68,26 @@ class TieredStore:
         self._usable_until = usable_until
         self._on_lookup = on_lookup
         self._on_error = on_error
-        self._is_missing = wanted and database is None
+        self._tables = tables
+        self._derive_id = derive_id
+        self._is_missing = bool(tables) and database is None
         self._failing: set[str] = set()  # the operations that failed when they were last tried
         self._generations = Generations()
-        self._reads: GatheredReads | None = None
         self._behind: WriteBehind | None = None
+        self._rows: Rows | None = None
         if database is not None:
-            self._reads = GatheredReads(database, on_result=self._noted)
             self._behind = WriteBehind(
                 database, on_confirmed=self._confirmed, on_result=self._noted, max_pending=max_pending
+            )
+            self._rows = Rows(
+                database,
+                self._behind,
+                memory,
+                self._generations,
+                promote=self._promote,
+                on_lookup=on_lookup,
+                on_result=self._noted,
+                on_error=on_error,
             )
 
     @property
@@ -93,13 +114,13 @@ class TieredStore:
         found: dict[Key, Entry] = {}
         asked: list[Key] = []
         for key in keys:
-            entry = self._known(key)
+            entry = self.memory.get(key) if self._rows is None else self._rows.known(key)
             if entry is not None:
                 found[key] = entry
             elif self._has_row(key):
                 asked.append(key)
-        if asked and self._reads is not None:
-            found.update(await self._read(self._reads, asked))
+        if asked and self._rows is not None:
+            found |= await self._rows.load(asked)
         return found
 
     def watch(self, keys: Iterable[Key]) -> Watch:
@@ -109,17 +130,16 @@ class TieredStore:
     def put(self, write: Write, *, seen: Watch | None = None) -> bool:
         """Keep the entry: in memory at once; behind that in the database, if it has a row there and is no absence.
 
+        Its internal id, local attributes and version are the store's to say, not the caller's.
         `seen` watches since what brings the entry began: should the key have been put or invalidated since, this
         keeps nothing. Returns whether that was not so.
         """
         if seen is not None and not seen.is_current(write.entry.key):
             return False
-        if write.entry.durable:
-            # Made out of one that was: it has to be stored again to be so.
-            write = write._replace(entry=replace(write.entry, durable=False))
-        self._generations.changed(write.entry.key)
-        self.memory.put(write.entry, self._usable_until(write.entry))
-        self._queue(write)
+        entry = self._as_put(write.entry)
+        self._generations.changed(entry.key)
+        self.memory.put(entry, self._usable_until(entry))
+        self._queue(write._replace(entry=entry))
         return True
 
     def invalidate(self, keys: Iterable[Key]) -> asyncio.Future[None]:
@@ -144,27 +164,89 @@ class TieredStore:
         if self._behind is not None and self._has_row(key):
             self._behind.invalidate(key)
 
-    async def persist(self, writes: Sequence[Write]) -> dict[Key, Entry]:
-        """Have these entries, which were put before, durable; return them as the database holds them.
+    async def erase(self, key: Key) -> None:
+        """Forget the entity altogether, its internal id and local attributes too; returns when that is durable.
 
-        What is on its way is waited for, also when it is newer; what could not be queued or stored is tried once
-        more, while memory still has it. Raises StoreError when some can't be had durable.
+        Raises StoreError when the database failed; then this process goes on treating the entity as forgotten for
+        every use, as it does from the start of the call, but its row may be there.
         """
+        entity = key._replace(variant="")
+        self._generations.invalidated(entity)
+        self.memory.discard(entity)
+        if self._is_rowless(entity):
+            return
+        if self._behind is None:
+            raise StoreError("erase: there is no database")
+        await self._behind.erase(entity)
+
+    async def confirm(self, writes: Sequence[Write], *, at: float) -> dict[Key, Entry]:
+        """These entities, none of them a variant, as they may be shown to somebody who keeps their internal ids.
+
+        What is on its way to the database is waited for, and given back as the database holds it, also when it is
+        newer; what could not be queued or stored is tried once more, while memory still has it. What the database does
+        not get to hold has its internal id reserved (last synced `at`, epoch seconds, if there is no row). A key for
+        which the database failed is missing.
+        """
+        shown: dict[Key, Entry] = {}
         waiters: dict[Key, asyncio.Future[Entry]] = {}
-        others: list[Key] = []
+        unheld: list[Entry] = []
         for write in writes:
-            key = write.entry.key
-            waiter = self._written(write)
-            if waiter is None:
-                others.append(key)
+            entry = write.entry
+            if self._is_rowless(entry.key):
+                shown[entry.key] = self._with_id(entry)
+            elif entry.durable:
+                shown[entry.key] = entry
+            elif (waiter := self._written(write)) is not None:
+                waiters[entry.key] = waiter
             else:
-                waiters[key] = waiter
-        found = dict(zip(waiters, await asyncio.gather(*waiters.values()), strict=True))
-        loaded = await self.load(others)
-        found |= {key: entry for key, entry in loaded.items() if entry.durable and entry.item is not None}
-        if not found.keys() >= {write.entry.key for write in writes}:
-            raise StoreError("put: not durable")
-        return found
+                unheld.append(entry)
+        outcomes = await asyncio.gather(*waiters.values(), return_exceptions=True)
+        written = dict(zip(waiters, outcomes, strict=True))
+        shown |= {key: outcome for key, outcome in written.items() if isinstance(outcome, Entry)}
+        unheld += (entry for entry, _ in writes if isinstance(written.get(entry.key), Invalidated))
+        return shown | await self._reserved(unheld, at)
+
+    async def find(self, resource: str, internal_id: str) -> str | None:
+        """The external id of the entity with that internal id (lower-case UUID), if there is one.
+
+        Raises StoreError, also when there should be a database and is none.
+        """
+        if resource not in self._tables:
+            entry = self.memory.find(resource, internal_id)
+            return None if entry is None else entry.key.id
+        return await self._rows_for("find").find(resource, internal_id)
+
+    async def change(
+        self, key: Key, *, local: Mapping[str, Column] = NO_LOCALS, synced_at: float | None = None
+    ) -> Entry | None:
+        """Set local attributes by column, or the time of last sync (epoch seconds), durably.
+
+        Returns the entry as it stands then, without its item if it is forgotten, or None if there is no row, or, of a
+        rowless one, no representation. To whoever watches the key nothing has happened. Raises StoreError, as `find`
+        does, and ValueError for a local attribute that the entity can't have.
+        """
+        if not self._is_rowless(key):
+            return await self._rows_for("change").change(key, local, synced_at)
+        if local:
+            raise ValueError("what has no row has no local attributes")
+        entry = self.memory.get(key)
+        if entry is None or entry.absent:
+            return None
+        if synced_at is not None:
+            entry = replace(entry, last_synced_at=synced_at)
+            self.memory.put(entry, self._usable_until(entry))
+        return entry
+
+    async def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> Page:
+        """Up to `limit` (at least 1) representations that were last synced before `before` (epoch seconds), from
+        behind `after` on; fewer, too, when there are more. Raises StoreError, as `find` does."""
+        if resource in self._tables:
+            rows = self._rows_for("longest_unsynced")
+            return Page(*await rows.longest_unsynced(resource, before=before, after=after, limit=limit))
+        entries = self.memory.longest_unsynced(resource, before=before, after=after, limit=limit)
+        return Page(entries, next_position(entries, limit))
 
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
@@ -193,45 +275,59 @@ class TieredStore:
         """Write what is queued, then stop; what is put after this stays in memory. Idempotent."""
         if self._behind is not None:
             await self._behind.close()
-        if self._reads is not None:
-            await self._reads.close()
+        if self._rows is not None:
+            await self._rows.close()
 
     def _has_row(self, key: Key) -> bool:
         """Whether there is a place for the key in the database: a table of its resource has one row an id."""
         return self._database is not None and not key.variant and self._database.holds(key.resource)
 
-    def _known(self, key: Key) -> Entry | None:
-        """What is known of the key without the database."""
-        entry = self.memory.get(key)
-        if entry is None and self._behind is not None:
-            entry = self._behind.entry(key)
-            if entry is not None:
-                self._promote(entry)
-        return entry
+    def _is_rowless(self, key: Key) -> bool:
+        return key.resource not in self._tables
 
-    async def _read(self, reads: GatheredReads, keys: Sequence[Key]) -> dict[Key, Entry]:
-        # What is still to be forgotten when the read begins may be in its answer, even if it is forgotten by then.
-        were_forgotten = {key for key in keys if self._is_forgotten(key)}
-        found: dict[Key, Entry] = {}
-        with closing(self._generations.watch(keys)) as watch:
-            answers = await reads.get(keys)
-            for key in keys:
-                # An answer from before a change is not the truth any more.
-                entry = answers.get(key) if watch.is_current(key) else None
-                if entry is not None and (key in were_forgotten or self._is_forgotten(key)):
-                    entry = replace(entry, item=None, headers=())
-                if entry is None:
-                    entry = self._known(key)
-                elif entry.item is not None and self.memory.get(key) is None:
-                    self._promote(entry)
-                if entry is not None:
-                    found[key] = entry
-                result = "hit" if entry is not None and entry.item is not None else "miss"
-                self._on_lookup(key.resource, "database", result if key in answers else "error")
-        return found
+    def _rows_for(self, operation: str) -> Rows:
+        if self._rows is None:
+            raise StoreError(f"{operation}: there is no database")
+        return self._rows
 
-    def _is_forgotten(self, key: Key) -> bool:
-        return self._behind is not None and self._behind.is_forgotten(key)
+    def _as_put(self, entry: Entry) -> Entry:
+        """The entry with what is known of it before a database has confirmed it."""
+        if not self._is_rowless(entry.key):
+            if not entry.durable and entry.internal_id is None:
+                return entry
+            # Made out of one that was confirmed: it has to be stored again to be so.
+            return replace(entry, durable=False, internal_id=None, local=NO_LOCALS)
+        if entry.key.variant or entry.absent or entry.item is None:
+            return entry
+        held = self.memory.get(entry.key)
+        if held is None or held.absent:
+            return replace(entry, internal_id=self._derive_id(entry.key, 0), version=1)
+        version = held.version + (held.item != entry.item)
+        return replace(entry, internal_id=held.internal_id, version=version)
+
+    def _with_id(self, entry: Entry) -> Entry:
+        """A rowless entry as it may be shown; as memory holds it, if that is the same item."""
+        if entry.internal_id is not None:
+            return entry
+        held = self.memory.get(entry.key)
+        if held is not None and held.item == entry.item and held.internal_id is not None:
+            return held
+        return replace(entry, internal_id=self._derive_id(entry.key, 0))
+
+    async def _reserved(self, entries: Sequence[Entry], at: float) -> dict[Key, Entry]:
+        if not entries or self._rows is None:
+            return {}
+        try:
+            rows = await self._rows.reserve([entry.key for entry in entries], at=at)
+        except StoreError:  # counted where it happened
+            return {}
+        return {
+            entry.key: replace(
+                entry, internal_id=row.internal_id, version=row.version, local=row.local, durable=False
+            )
+            for entry in entries
+            if (row := rows.get(entry.key)) is not None
+        }
 
     def _promote(self, entry: Entry) -> None:
         usable_until = self._usable_until(entry)

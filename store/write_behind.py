@@ -1,7 +1,9 @@
 """What a database has still to learn: the last changes of each key, written behind the answers, in batches."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -15,6 +17,10 @@ BATCH = 500
 """Keys that are written at a time: some 8 ms of a database, so that what comes next does not wait for long."""
 
 
+class Invalidated(StoreError):
+    """The write was dropped before the database had it: an invalidation or an erasure came after it."""
+
+
 @dataclass(slots=True, eq=False)
 class _Put:
     """A write that the database has still to learn, and who waits for it."""
@@ -23,12 +29,21 @@ class _Put:
     waiters: list[asyncio.Future[Entry]] = field(default_factory=list)
 
 
-_Invalidations = dict[Key, list[asyncio.Future[None]]]
-"""What the database has still to forget, and who waits for it."""
+@dataclass(slots=True, eq=False)
+class _Invalidation:
+    """What the database has still to forget, and who waits for it."""
+
+    is_erasure: bool = False
+    """The row has to go, too."""
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+_Invalidations = dict[Key, _Invalidation]
 
 
 class WriteBehind:
     """Puts and invalidations of each key reach the database in their order; a later put replaces one that waits.
+    An erasure is an invalidation that takes the row, too.
 
     Somebody's request waits for an invalidation, and a put that has to make room takes seconds. So there are two
     tasks, one for each, and a key is with one of them at a time: its put waits for its invalidation, and its
@@ -36,7 +51,8 @@ class WriteBehind:
     takes it while it makes room.
 
     `on_confirmed(sent, confirmed)` brings each entry back as the database holds it. `on_result(operation, ok)` is
-    told of each batch of invalidations, of each batch with puts that went well, and of each put that did not.
+    told of each batch of invalidations or erasures, of each batch with puts that went well, and of each put that did
+    not.
     """
 
     def __init__(
@@ -56,16 +72,16 @@ class WriteBehind:
         self._invalidations: _Invalidations = {}
         self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
         self._unforgotten: dict[Key, None] = {}  # invalidations that failed; told again with the next
+        self._quiet: Counter[Key] = Counter()  # those that are being changed, and by how many
         self._wake_put = asyncio.Event()
         self._wake_invalidate = asyncio.Event()
         self._is_closing = False
+        self._is_closed = False
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """Keys whose last change is not confirmed."""
-        return len(
-            self._puts.keys() | self._writing.keys() | self._invalidations.keys() | self._forgetting.keys()
-        )
+        return len(self._pending())
 
     def put(self, write: Write) -> bool:
         """Queue the write; whether there was room (or the key had its place already)."""
@@ -84,14 +100,12 @@ class WriteBehind:
     def invalidate(self, key: Key) -> asyncio.Future[None]:
         """Queue the invalidation, and drop the write that waits. Never refused: it has cost a request each, and
         what is forgotten must not come back. The future raises StoreError when the database failed."""
-        dropped = self._puts.pop(key, None)
-        if dropped is not None:
-            _fail(dropped.waiters, StoreError("put: invalidated meanwhile"))
-        waiter = _waiter(self._invalidations.setdefault(key, []))
-        if self._is_closing:
-            _fail([waiter], StoreError("invalidate: the store is closed"))
-        self._wake()
-        return waiter
+        return self._forget_later(key, is_erasure=False)
+
+    def erase(self, key: Key) -> asyncio.Future[None]:
+        """Queue the erasure, as `invalidate` does. One that fails is told again as an invalidation: who was told of
+        the failure may have written to the row since."""
+        return self._forget_later(key, is_erasure=True)
 
     def entry(self, key: Key) -> Entry | None:
         """The entry that is on its way, if one is and nothing came after it."""
@@ -102,18 +116,33 @@ class WriteBehind:
         """Whether the database can hold what has been invalidated since."""
         return key in self._unforgotten or key in self._invalidations or key in self._forgetting
 
+    def forgotten(self) -> set[Key]:
+        """Each key that `is_forgotten`."""
+        return self._unforgotten.keys() | self._invalidations.keys() | self._forgetting.keys()
+
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
         put = self._last_put(key)
         return None if put is None else _waiter(put.waiters)
 
+    @asynccontextmanager
+    async def quiet(self, key: Key) -> AsyncIterator[None]:
+        """For a change of the row that goes past this: nothing of the key is on its way when it begins, and what is
+        put meanwhile waits for its end."""
+        while waiters := self._outcomes([key]):
+            await asyncio.wait(waiters)
+        self._quiet[key] += 1
+        try:
+            yield
+        finally:
+            self._quiet[key] -= 1
+            if not self._quiet[key]:
+                del self._quiet[key]
+            self._wake_put.set()
+
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
-        waiters: list[asyncio.Future[Entry] | asyncio.Future[None]] = []
-        waiters += (_waiter(put.waiters) for put in (*self._writing.values(), *self._puts.values()))
-        waiters += (
-            _waiter(waiting) for waiting in (*self._forgetting.values(), *self._invalidations.values())
-        )
+        waiters = self._outcomes(self._pending())
         if waiters:
             await asyncio.wait(waiters)
 
@@ -129,6 +158,38 @@ class WriteBehind:
             self._abandon()
         else:
             await asyncio.wait([self._task])
+
+    def _forget_later(self, key: Key, *, is_erasure: bool) -> asyncio.Future[None]:
+        dropped = self._puts.pop(key, None)
+        if dropped is not None:
+            _fail(dropped.waiters, Invalidated("put: invalidated meanwhile"))
+        if self._is_closed:
+            # Nobody will tell the database any more.
+            self._unforgotten[key] = None
+            invalidation = _Invalidation()
+        else:
+            invalidation = self._invalidations.setdefault(key, _Invalidation())
+        invalidation.is_erasure |= is_erasure
+        waiter = _waiter(invalidation.waiters)
+        if self._is_closing:
+            _fail([waiter], StoreError("forget: the store is closed"))
+        self._wake()
+        return waiter
+
+    def _pending(self) -> set[Key]:
+        return self._puts.keys() | self._writing.keys() | self._invalidations.keys() | self._forgetting.keys()
+
+    def _outcomes(self, keys: Iterable[Key]) -> "list[asyncio.Future[Entry] | asyncio.Future[None]]":
+        """One future for each change of these keys that is on its way, and is done when that is."""
+        outcomes: list[asyncio.Future[Entry] | asyncio.Future[None]] = []
+        for key in keys:
+            outcomes += (_waiter(puts[key].waiters) for puts in (self._writing, self._puts) if key in puts)
+            outcomes += (
+                _waiter(invalidations[key].waiters)
+                for invalidations in (self._forgetting, self._invalidations)
+                if key in invalidations
+            )
+        return outcomes
 
     def _last_put(self, key: Key) -> _Put | None:
         put = self._puts.get(key)
@@ -161,12 +222,9 @@ class WriteBehind:
             again = (key for key in self._unforgotten if key not in self._writing)
             for key in list(islice(again, BATCH)):
                 del self._unforgotten[key]
-                self._forgetting.setdefault(key, [])
+                self._forgetting.setdefault(key, _Invalidation())
             if self._forgetting:
-                await self._invalidate(self._forgetting)
-                self._forgetting = {}
-                # The puts of these keys have waited.
-                self._wake_put.set()
+                await self._forget(self._forgetting)
             # Not for what has failed just now: it would be told again without end.
             if is_full:
                 self._wake_invalidate.set()
@@ -176,7 +234,9 @@ class WriteBehind:
             await self._wake_put.wait()
             self._wake_put.clear()
             ready = (
-                key for key in self._puts if key not in self._invalidations and key not in self._forgetting
+                key
+                for key in self._puts
+                if not (key in self._invalidations or key in self._forgetting or key in self._quiet)
             )
             self._writing = {key: self._puts.pop(key) for key in list(islice(ready, BATCH))}
             if self._writing:
@@ -185,25 +245,42 @@ class WriteBehind:
                 self._wake()
 
     def _abandon(self) -> None:
-        """Nobody may wait for ever for what will not come."""
+        """Nobody may wait for ever for what will not come, and what was to be forgotten stays so."""
+        self._is_closed = True
         for put in (*self._writing.values(), *self._puts.values()):
             _fail(put.waiters, StoreError("put: the store is closed"))
-        for waiters in (*self._forgetting.values(), *self._invalidations.values()):
-            _fail(waiters, StoreError("invalidate: the store is closed"))
+        for invalidation in (*self._forgetting.values(), *self._invalidations.values()):
+            _fail(invalidation.waiters, StoreError("forget: the store is closed"))
+        self._unforgotten |= dict.fromkeys((*self._forgetting, *self._invalidations))
+        self._puts, self._writing, self._forgetting, self._invalidations = {}, {}, {}, {}
 
-    async def _invalidate(self, batch: _Invalidations) -> None:
+    async def _forget(self, batch: _Invalidations) -> None:
+        erasures = {key: forgotten for key, forgotten in batch.items() if forgotten.is_erasure}
+        others = {key: forgotten for key, forgotten in batch.items() if not forgotten.is_erasure}
+        # There may be much to do for an erasure: nobody else waits for that.
+        await self._tell("invalidate", self._database.invalidate_many, others)
+        await self._tell("erase", self._database.erase_many, erasures)
+
+    async def _tell(
+        self, operation: str, tell: Callable[[list[Key]], Awaitable[None]], batch: _Invalidations
+    ) -> None:
+        if not batch:
+            return
         failure: StoreError | None = None
         try:
-            await self._database.invalidate_many(list(batch))
+            await tell(list(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, later batches must be written
-            failure = _as_store_error("invalidate", error)
+            failure = _as_store_error(operation, error)
             self._unforgotten |= dict.fromkeys(batch)
-        self._on_result("invalidate", failure is None)
-        for waiters in batch.values():
+        self._on_result(operation, failure is None)
+        for key, invalidation in batch.items():
+            del self._forgetting[key]
             if failure is not None:
-                _fail(waiters, failure)
-            for waiter in waiters:
+                _fail(invalidation.waiters, failure)
+            for waiter in invalidation.waiters:
                 _settle(waiter, None)
+        # The puts of these keys have waited.
+        self._wake_put.set()
 
     async def _put(self, batch: dict[Key, _Put]) -> None:
         outcomes = await self._try_put([put.write for put in batch.values()])

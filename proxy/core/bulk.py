@@ -39,6 +39,11 @@ class NotUnderstood(Exception):
 class NotAssemblable(Exception):
     """The answer is of a wider shape than the declared one: it can be passed on, but not put together again."""
 
+    def __init__(self, items: "list[Item] | None" = None) -> None:
+        super().__init__()
+        self.items = items
+        """What it lists, or None if that can't be told."""
+
 
 class TooDeep(NotAssemblable):
     """The answer is nested more deeply than our parsers go."""
@@ -119,7 +124,7 @@ class AnswerShape:
             raise NotUnderstood(type(error).__name__) from None
         items = [self.item(raw) for raw in raws]
         if envelope.keys() - {self._items, self._count} or not self._counts(envelope, len(raws)):
-            raise NotAssemblable
+            raise NotAssemblable(items)
         return items
 
     def _counts(self, envelope: dict[str, bytes], length: int) -> bool:

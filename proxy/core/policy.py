@@ -114,11 +114,12 @@ def decide(
     *,
     evicted: bool = False,
     backing_off: bool = False,
+    doubted: bool = False,
 ) -> Decision:
     """The decision for an entity of which `entry` is held at `now` (epoch seconds).
 
     `evicted`: memory lost it for want of space. `backing_off`: the upstream has just failed, and is not to be asked
-    for what there is a copy of.
+    for what there is a copy of. `doubted`: who asks does not take an absence for an answer.
     """
     past = bypass(asked)
     if past is not None:
@@ -128,7 +129,7 @@ def decide(
     if entry is None:
         decision: Decision = Miss("evicted" if evicted else "never_seen")
     elif entry.absent:
-        decision = _absent(entry, asked.directives, now)
+        decision = _absent(entry, asked.directives, now, doubted=doubted)
     elif entry.item is None:
         decision = Miss("invalidated")
     else:
@@ -141,8 +142,8 @@ def decide(
     return decision
 
 
-def _absent(entry: Entry, directives: RequestDirectives, now: float) -> Decision:
-    if entry.ttl(now) <= 0:
+def _absent(entry: Entry, directives: RequestDirectives, now: float, *, doubted: bool) -> Decision:
+    if entry.ttl(now) <= 0 or doubted:
         return Miss("absence_expired")
     return Miss("no_cache") if _demands(entry, directives, now) else Absent(entry)
 

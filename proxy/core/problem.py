@@ -11,6 +11,26 @@ CONTENT_TYPE = b"application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What one part of a request has to do with a failure (the `errors` of RFC 9457 section 3)."""
+
+    at: str
+    """A JSON pointer to a member of the body as a URI fragment (`#/userId`, RFC 6901 section 6), or the name of a
+    parameter."""
+    detail: str
+    """What is wrong with it, or what has become of it."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in a sentence."""
+        return self.at.removeprefix("#/") if self.at != "#" else "the body"
+
+    def document(self) -> dict[str, str]:
+        """The fault as a member of `errors`."""
+        return {"pointer" if self.at.startswith("#") else "parameter": self.at, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One failure. `type` stays about:blank: the status says it, `detail` tells a person more."""
 
@@ -18,15 +38,19 @@ class Problem:
     detail: str
     retry_after: int | None = None
     """Seconds, for the Retry-After field (RFC 9110 section 10.2.3)."""
+    faults: tuple[Fault, ...] = ()
+    """Which parts of the request it is about, if that can be told."""
 
     def body(self) -> bytes:
         """The JSON document."""
-        document = {
+        document: dict[str, object] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
+        if self.faults:
+            document["errors"] = [fault.document() for fault in self.faults]
         return json.dumps(document).encode()
 
 

@@ -155,8 +155,10 @@ def print_invitation(out: Console, stage: Stage) -> None:
     proxy, ops = stage.addresses["upstreams.main"], stage.addresses["ops"]
     user = f"curl -si http://{proxy}/main/api/v3/users/bulk -H 'content-type: application/json'"
     out.print("\nEverything is still running. Try, in another terminal:\n", style="bold")
+    login = f"curl -s http://{stage.addresses['handshake']}/v1/login -H 'content-type: application/json'"
     for line in (
         f"""{user} -d '{{"userIds":["user-01","user-22"]}}'""",
+        f"""{login} -d '{{"userId":"user-01","businessId":"biz-01"}}'""",
         f"curl -s http://{ops}/metrics | grep entities_total",
         f"curl -si http://{ops}/readyz",
         f"curl -si http://{proxy}/users/user-01   # no resource claims this path: passed through",

@@ -65,7 +65,7 @@ class BulkHandler:
             served = self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
         if len(unique) > 1:
             return served
-        return replace(served, ref=resource.refs.of(Key(resource.name, unique[0])))
+        return replace(served, about=(Key(resource.name, unique[0]),))
 
     def _asked(self, request: Request) -> Asked:
         """The request, as far as its head says."""

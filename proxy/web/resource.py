@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import lru_cache
 
 from config.model import LimitsConfig, ResourceConfig
 from proxy.core import cache_status
@@ -14,7 +15,6 @@ from proxy.core.http.fields import RawField
 from proxy.core.policy import BypassReason
 from proxy.core.problem import Problem
 from proxy.exchange import Fetched
-from proxy.log import Refs
 from proxy.messages import Reply
 from proxy.metrics import Metrics
 from proxy.resolver import Resolution, Resolver
@@ -46,7 +46,6 @@ class Resource:
     passthrough: PassThrough
     limits: LimitsConfig
     metrics: Metrics
-    refs: Refs
     clock: Callable[[], float]
 
     def relay(self, fetched: Fetched, forward: str) -> Reply:
@@ -96,7 +95,12 @@ NOT_HELD = Problem(504, "Only a stored answer was asked for, and there is none t
 
 def date(now: float) -> RawField:
     """The Date field (RFC 9110 section 6.6.1)."""
-    return (b"Date", formatdate(now, usegmt=True).encode())
+    return (b"Date", _date(int(now)))
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
 
 
 def age(seconds: float) -> RawField:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from proxy.messages import Answer, Reply
 from proxy.metrics import Cache
+from store.entry import Key
+
+About = tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,10 @@ class Served:
     answer: Answer
     route: str
     cache: Cache
-    ref: str | None = None
-    """The entity's ref for the log, if the answer is about one."""
+    about: About = ()
+    """The entities that the answer is about, for the log; none if they are many."""
 
 
-def passed(answer: Answer, route: str, cache: Cache, ref: str | None = None) -> Served:
+def passed(answer: Answer, route: str, cache: Cache, about: About = ()) -> Served:
     """What the pass-through gave back: a reply of our own there is a failure that the proxy made itself."""
-    return Served(answer, route, "error" if isinstance(answer, Reply) else cache, ref)
+    return Served(answer, route, "error" if isinstance(answer, Reply) else cache, about)

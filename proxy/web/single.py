@@ -12,7 +12,7 @@ from proxy.metrics import Cache
 from proxy.resolver import Found, NotFound
 from proxy.web.passthrough import Passage
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
-from proxy.web.served import Served, passed
+from proxy.web.served import About, Served, passed
 from store.entry import Entry, Key
 
 # RFC 9110 section 9.2.1, and the safe methods of the IANA registry that llhttp knows.
@@ -30,15 +30,15 @@ class SingleHandler:
     async def __call__(self, request: Request, entity: str) -> Served:
         """Answer one request about `entity`, the external id that its path names."""
         resource = self._resource
-        ref = resource.refs.of(Key(resource.name, entity))
+        about = (Key(resource.name, entity),)
         if request.method not in {"GET", "HEAD"}:
-            return await self._pass_on(request, "method", entity, ref)
+            return await self._pass_on(request, "method", entity, about)
         asked = self._asked(request)
         past = policy.bypass(asked)
         if isinstance(past, Unsatisfied):
-            return Served(Reply.of_problem(NOT_HELD), self.route, "error", ref)
+            return Served(Reply.of_problem(NOT_HELD), self.route, "error", about)
         if past is not None:
-            return await self._bypass(request, past.reason, entity, ref)
+            return await self._bypass(request, past.reason, entity, about)
         started = asyncio.get_running_loop().time()
         resolution = await resource.resolver.resolve(
             (entity,),
@@ -48,13 +48,13 @@ class SingleHandler:
             single=True,
         )
         if resolution.bypass is not None:
-            return await self._bypass(request, resolution.bypass, entity, ref)
+            return await self._bypass(request, resolution.bypass, entity, about)
         if resolution.pass_on:
             within = resource.time_left(started)
-            return await self._pass_on(request, "uncacheable", entity, ref, within=within)
+            return await self._pass_on(request, "uncacheable", entity, about, within=within)
         if not resolution.complete:
-            return Served(resource.failure(resolution, single=True), self.route, "error", ref)
-        return self._answered(request, resolution.outcomes[entity], ref)
+            return Served(resource.failure(resolution, single=True), self.route, "error", about)
+        return self._answered(request, resolution.outcomes[entity], about)
 
     def _asked(self, request: Request) -> Asked:
         return Asked(
@@ -64,12 +64,12 @@ class SingleHandler:
             credential=self._resource.sharing.has_credential(request),
         )
 
-    async def _bypass(self, request: Request, reason: BypassReason, entity: str, ref: str) -> Served:
+    async def _bypass(self, request: Request, reason: BypassReason, entity: str, about: About) -> Served:
         self._resource.bypassed(reason)
-        return await self._pass_on(request, reason, entity, ref)
+        return await self._pass_on(request, reason, entity, about)
 
     async def _pass_on(
-        self, request: Request, reason: str, entity: str, ref: str, *, within: float | None = None
+        self, request: Request, reason: str, entity: str, about: About, *, within: float | None = None
     ) -> Served:
         detail = reason.removeprefix("bypass_").replace("_", "-")
 
@@ -84,9 +84,9 @@ class SingleHandler:
             on_outcome=None if request.method in _SAFE else invalidate,
             within=within,
         )
-        return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass", ref)
+        return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass", about)
 
-    def _answered(self, request: Request, outcome: Found | NotFound, ref: str) -> Served:
+    def _answered(self, request: Request, outcome: Found | NotFound, about: About) -> Served:
         now = self._resource.clock()
         entry = outcome.entry
         if isinstance(outcome, Found):
@@ -101,7 +101,7 @@ class SingleHandler:
             fields.append(age(entry.age(now)))
         fields.append((cache_status.NAME, _cache_status(outcome, now)))
         cache: Cache = "revalidated" if isinstance(outcome, Found) and outcome.validated else outcome.source
-        return Served(Reply(status, fields, body), self.route, cache, ref)
+        return Served(Reply(status, fields, body), self.route, cache, about)
 
 
 def _cache_status(outcome: Found | NotFound, now: float) -> bytes:

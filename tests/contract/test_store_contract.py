@@ -1,40 +1,14 @@
-"""What every database behind the memory tier does. An engine joins by an entry in `ENGINES`."""
+"""What every database behind the memory tier does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from store.base import Store, StoreError, StoreStats
 from store.entry import Key, Write
-from tests.unit.store.samples import NOW, derive, entry, open_store, user, write
-
-Opener = Callable[[], Awaitable[Store]]
-
-
-def sqlite(directory: Path) -> Opener:
-    async def opener() -> Store:
-        return await open_store(directory / "contract.db")
-
-    return opener
-
-
-ENGINES = {"sqlite": sqlite}
-
-
-@pytest.fixture(params=list(ENGINES))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return ENGINES[request.param](tmp_path)
-
-
-@pytest.fixture
-async def store(opener: Opener) -> AsyncIterator[Store]:
-    opened = await opener()
-    yield opened
-    await opened.close()
-
+from tests.contract.conftest import Opener
+from tests.unit.store.samples import NOW, derive, entry, user, write
 
 A, B = user("a"), user("b")
 
@@ -241,12 +215,18 @@ async def test_closing_finishes_what_is_queued_and_is_idempotent(opener: Opener)
         store.get_many([A]),
         store.put_many([write("a")]),
         store.invalidate_many([A]),
+        store.find("user", derive(A, 0)),
+        store.reserve_many([A], at=NOW),
+        store.change(A, synced_at=NOW),
+        store.erase_many([A]),
+        store.longest_unsynced("user", before=NOW, after=None, limit=1),
+        store.page("user", after=None, limit=1),
+        store.adopt_many([write("a")]),
         store.stats(),
+        store.prune(older_than=NOW),
     ):
         with pytest.raises(StoreError):
             await call
-    with pytest.raises(StoreError):
-        await store.prune(older_than=NOW)
 
 
 async def test_ten_thousand_keys(store: Store) -> None:

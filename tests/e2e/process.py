@@ -46,6 +46,7 @@ async def serving(url: str, directory: Path, **environment: str) -> AsyncIterato
     settings = {
         "HANDSHAKE_UPSTREAMS__MAIN__URL": url,
         "HANDSHAKE_UPSTREAMS__MAIN__LISTEN": "127.0.0.1:0",
+        "HANDSHAKE_HANDSHAKE__LISTEN": "127.0.0.1:0",
         "HANDSHAKE_OPS__LISTEN": "127.0.0.1:0",
         "HANDSHAKE_STORE__URL": f"sqlite:///{directory / 'handshake.db'}",
         **environment,

@@ -141,9 +141,10 @@ class Response:
 class Client:
     """One client connection that writes bytes as they are."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str = "app") -> None:
         self.reader = reader
         self.writer = writer
+        self.host = host
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -163,13 +164,25 @@ class Client:
 
     async def get(self, target: str, *fields: str) -> Response:
         lines = "".join(f"{line}\r\n" for line in fields)
-        return await self.request(f"GET {target} HTTP/1.1\r\nHost: app\r\n{lines}\r\n".encode())
+        return await self.request(f"GET {target} HTTP/1.1\r\nHost: {self.host}\r\n{lines}\r\n".encode())
 
     async def post(self, target: str, body: bytes, *fields: str) -> Response:
         lines = "".join(f"{line}\r\n" for line in (*fields, f"Content-Length: {len(body)}"))
         if not any(line.lower().startswith("content-type") for line in fields):
             lines += "Content-Type: application/json\r\n"
-        return await self.request(f"POST {target} HTTP/1.1\r\nHost: app\r\n{lines}\r\n".encode() + body)
+        return await self.send_body("POST", target, body, lines)
+
+    async def send_body(self, method: str, target: str, body: bytes, lines: str) -> Response:
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self.host}\r\n{lines}\r\n"
+        return await self.request(head.encode() + body)
+
+    async def call(self, method: str, target: str, document: object = None, *fields: str) -> Response:
+        """A call of the handshake API."""
+        body = b"" if document is None else json.dumps(document).encode()
+        lines = "".join(f"{line}\r\n" for line in fields)
+        if document is not None:
+            lines += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return await self.send_body(method, target, body, lines)
 
     async def users(self, *ids: str) -> Response:
         return await self.post("/main/api/v3/users/bulk", json.dumps({"userIds": ids}).encode())
@@ -206,13 +219,18 @@ class Reachable:
         host, _, port = self.addresses[listener].rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=2**22)
         try:
-            yield Client(reader, writer)
+            yield Client(reader, writer, "localhost" if listener == "handshake" else "app")
         finally:
             writer.close()
 
     async def users(self, *ids: str) -> Response:
         async with self.client() as client:
             return await client.users(*ids)
+
+    async def call(self, method: str, target: str, document: object = None, *fields: str) -> Response:
+        """A call of the handshake API, on a connection of its own."""
+        async with self.client("handshake") as client:
+            return await client.call(method, target, document, *fields)
 
 
 @dataclass
@@ -235,7 +253,7 @@ class Proxy(Reachable):
     async def quiet(self) -> None:
         """Wait until every client's connection is gone, and what its requests did with it."""
         async with asyncio.timeout(PATIENCE):
-            for server in self.app._transparent:
+            for server in self.app._serving:
                 while server.connections:
                     await asyncio.sleep(0)
 
@@ -263,6 +281,7 @@ async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[P
     main: dict[str, Any] = {"url": url, "listen": "127.0.0.1:0", **sections.pop("upstream", {})}
     document: dict[str, Any] = {
         "upstreams": {"main": main},
+        "handshake": {"listen": "127.0.0.1:0"},
         "ops": {"listen": "127.0.0.1:0"},
         "store": {"url": f"sqlite:///{directory / 'handshake.db'}"},
         **sections,

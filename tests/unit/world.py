@@ -220,6 +220,8 @@ async def world(
         on_lookup=metrics.looked_up,
         on_error=metrics.store_failed,
         max_pending=20_000,
+        tables=frozenset() if database is None else frozenset({"user"}),
+        derive_id=lambda key, attempt: f"{key.id}-{attempt}",
     )
     await store.start()
     warnings: list[str] = []

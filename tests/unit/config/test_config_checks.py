@@ -83,6 +83,16 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "authorization can't be part of the key",
     ),
     (
+        {"resources": {"user": {**USER, "columns": {"data": "/d"}}}},
+        "resources.user.columns.data",
+        "would be the member data in the handshake API, which every entity has",
+    ),
+    (
+        {"resources": {"user": {**USER, "columns": {"kaha_id": "/k", "kaha__id": "/l"}}}},
+        "resources.user.columns.kaha__id",
+        "would be the member kahaId in the handshake API, which the column kaha_id has",
+    ),
+    (
         {"upstreams": {"main": {"url": "http://a", "client_cert_file": "c"}}},
         "upstreams.main.client_key_file",
         "required with client_cert_file",

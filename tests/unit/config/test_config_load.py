@@ -396,7 +396,6 @@ def test_what_was_set_but_arrives_later_is_listed(tmp_path: Path) -> None:
             f"{FRESHNESS}__STALE_WHILE_REVALIDATE": "1d",
             f"{FRESHNESS}__REVALIDATE_TIMEOUT": "2s",
             "HANDSHAKE_RESOURCES__BUSINESS__SHARING": "service",
-            "HANDSHAKE_HANDSHAKE__LISTEN": "127.0.0.1:0",
             "HANDSHAKE_REFRESH__ENABLED": "true",
             "HANDSHAKE_REFRESH__BATCH": "100",
             "HANDSHAKE_LANE": "false",
@@ -407,7 +406,6 @@ def test_what_was_set_but_arrives_later_is_listed(tmp_path: Path) -> None:
     assert not_yet(config) == [
         "resources.user.source_version",
         "resources.user.sharing",
-        "handshake.listen",
         "store.url",
         "refresh.enabled",
         "lane",

@@ -77,6 +77,7 @@ HELD: dict[str, list[Entry | None]] = {
     "a husk": [husk(), replace(husk(), received_at=0.0)],
     "a stale absence": [absence(ttl=0.0), absence(ttl=-0.001), absence(ttl=-1e9)],
     "a fresh absence": [absence(ttl=0.001), absence(ttl=5.0)],
+    "a fresh absence, and who asks doubts it": [absence(ttl=0.001), absence(ttl=5.0)],
     "a fresh representation": [held(ttl=0.001), held(ttl=1.0), held(ttl=5.0, must_revalidate=True)],
     "a fresh representation that may be shared": [held(ttl=1.0, shareable=True)],
     "a stale one, within stale_if_error": [
@@ -148,6 +149,7 @@ def test_each_row_of_the_table_is_what_is_decided(words: str, request_words: str
                 NOW,
                 evicted="want of space" in words,
                 backing_off="left alone" in words,
+                doubted="doubts" in words,
             )
             if expected == "Stale(max_stale)":  # whether it is refreshed is another row's matter
                 decision = replace(decision, refresh=False) if isinstance(decision, Stale) else decision

@@ -1,20 +1,21 @@
 """A tiered store over a database that the test holds by the hand."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
-from store.base import StoreError, StoreStats
-from store.entry import Entry, Key, Write
+from store.base import Adopted, Position, Store, StoreError, StoreStats
+from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.memory import MemoryTier
 from store.tiered import TieredStore
 from tests.unit.store.samples import NOW, derive
 
 
 class Database:
-    """A store in a dictionary. It fails when told, and answers reads and writes only while their gates are open."""
+    """A store in a dictionary. It fails when told. What it reads is as of the call, what it changes as of when its gate
+    is open; `may_answer` holds back what has been changed by then."""
 
     def __init__(self) -> None:
         self.rows: dict[Key, Entry] = {}
@@ -23,8 +24,11 @@ class Database:
         self.bad: set[str] = set()
         self.may_read = asyncio.Event()
         self.may_write = asyncio.Event()
-        self.may_read.set()
-        self.may_write.set()
+        self.may_erase = asyncio.Event()
+        self.may_change = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        for gate in (self.may_read, self.may_write, self.may_erase, self.may_change, self.may_answer):
+            gate.set()
         self.is_stepped = False
         """Whether each put closes the gate behind it."""
 
@@ -47,9 +51,14 @@ class Database:
         if self.is_stepped:
             self.may_write.clear()
         self._called("put", [write.entry.key for write in writes])
-        stored = {sent.key: sent.confirmed(internal_id=derive(sent.key, 0), version=1) for sent, _ in writes}
+        stored = {sent.key: self._stored(sent) for sent, _ in writes}
         self.rows |= stored
         return stored
+
+    def _stored(self, sent: Entry) -> Entry:
+        row = self.rows.get(sent.key)
+        local = NO_LOCALS if row is None else row.local
+        return sent.confirmed(internal_id=derive(sent.key, 0), version=1, local=local)
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         await self.may_write.wait()
@@ -57,6 +66,68 @@ class Database:
         for key in keys:
             if key in self.rows:
                 self.rows[key] = replace(self.rows[key], item=None)
+
+    async def find(self, resource: str, internal_id: str) -> str | None:
+        self.calls.append(("find", (internal_id,)))
+        if "find" in self.broken:
+            raise StoreError("find: broken")
+        found = [
+            key.id
+            for key, row in self.rows.items()
+            if (key.resource, row.internal_id) == (resource, internal_id)
+        ]
+        return found[0] if found else None
+
+    async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
+        self._called("reserve", keys)
+        for key in keys:
+            if key not in self.rows:
+                husk = Entry(key=key, item=None, received_at=at, lifetime=0.0, last_synced_at=at)
+                self.rows[key] = husk.confirmed(internal_id=derive(key, 0), version=1)
+        return {key: self.rows[key] for key in keys}
+
+    async def change(
+        self, key: Key, *, local: Mapping[str, Column] = NO_LOCALS, synced_at: float | None = None
+    ) -> Entry | None:
+        await self.may_change.wait()
+        self._called("change", [key])
+        if key not in self.rows:
+            return None
+        row = self.rows[key]
+        self.rows[key] = replace(
+            row,
+            local={**row.local, **local} or NO_LOCALS,
+            last_synced_at=row.last_synced_at if synced_at is None else synced_at,
+        )
+        changed = self.rows[key]
+        await self.may_answer.wait()
+        return changed
+
+    async def erase_many(self, keys: Sequence[Key]) -> None:
+        await self.may_write.wait()
+        await self.may_erase.wait()
+        self._called("erase", keys)
+        for key in keys:
+            self.rows.pop(key, None)
+
+    async def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> list[Entry]:
+        self._called("longest_unsynced", [])
+        unsynced = sorted(
+            (Position(row.last_synced_at, row.internal_id or ""), row)
+            for key, row in self.rows.items()
+            if key.resource == resource and row.item is not None and row.last_synced_at < before
+        )
+        answer = [row for position, row in unsynced if after is None or position > after][:limit]
+        await self.may_read.wait()
+        return answer
+
+    async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
+        raise NotImplementedError
+
+    async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
+        raise NotImplementedError
 
     async def stats(self) -> StoreStats:
         self._called("stats", [])
@@ -72,7 +143,7 @@ class Database:
 class World:
     """A tiered store and what its hooks were told."""
 
-    def __init__(self, database: Database | None, *, max_pending: int = 10, memory: int = 1 << 20) -> None:
+    def __init__(self, database: Store | None, *, max_pending: int = 10, memory: int = 1 << 20) -> None:
         self.now = NOW
         self.errors: list[str] = []
         self.lookups: list[tuple[str, str, str]] = []
@@ -85,7 +156,8 @@ class World:
             on_lookup=lambda *what: self.lookups.append(what),
             on_error=self.errors.append,
             max_pending=max_pending,
-            wanted=True,
+            tables=frozenset({"user"}),
+            derive_id=derive,
         )
 
 

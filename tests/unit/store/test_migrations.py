@@ -70,7 +70,8 @@ async def test_rows_of_the_first_version_stay_and_allow_what_was_allowed(path: P
     store = await open_store(path)
     try:
         old = replace(entry(A), initial_age=1.5, source_version="7")
-        assert await store.get_many([A]) == {A: old.confirmed(internal_id=derive(A, 0), version=3)}
+        held = old.confirmed(internal_id=derive(A, 0), version=3, local={"department_id": "d"})
+        assert await store.get_many([A]) == {A: held}
         new = replace(old, stale_if_error=5.0, must_revalidate=True, last_synced_at=NOW + 1)
         confirmed = await store.put_many([Write(new, {})])
         assert confirmed[A].version == 3

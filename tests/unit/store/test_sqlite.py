@@ -222,7 +222,7 @@ async def test_pruning_for_space_takes_no_more_than_it_must_when_ages_are_in_no_
         await store.put_many(
             [write(str(number), b"x" * 500, synced=NOW + age) for number, age in enumerate(ages)]
         )
-        store._max_bytes = bound = path.stat().st_size
+        store._room.max_bytes = bound = path.stat().st_size
         assert 0 < await store.prune(older_than=0) < 6000 / 4
         assert (await store.stats()).bytes < 0.85 * bound
         found = await store.get_many([user(str(number)) for number in range(6000)])
@@ -234,7 +234,7 @@ async def test_pruning_for_space_takes_no_more_than_it_must_when_ages_are_in_no_
 
 async def test_pruning_ends_when_there_is_nothing_more_to_prune(path: Path) -> None:
     store = await open_store(path)
-    store._max_bytes = 1
+    store._room.max_bytes = 1
     await store.put_many([write("a"), Write(entry(Key("business", "a")), {})])
     assert await store.prune(older_than=0) == 2
     await store.close()

@@ -99,7 +99,7 @@ async def test_a_full_database_is_pruned_where_rows_must_be_kept(path: Path) -> 
 async def test_those_who_make_room_at_the_same_time_make_it_once(path: Path) -> None:
     store = await open_store(path, max_bytes=BOUND)
     ids = await filled(store)
-    evicted = await asyncio.gather(store.prune(older_than=0), store._make_room(), store.prune(older_than=0))
+    evicted = await asyncio.gather(store.prune(older_than=0), store._room.make(), store.prune(older_than=0))
     assert sorted(evicted)[:2] == [0, 0]
     assert len(ids) / 10 < sum(evicted) < len(ids) / 3
     await store.close()
@@ -110,7 +110,7 @@ async def test_an_invalidation_passes_a_put_that_makes_room(path: Path) -> None:
     ids = await filled(store)
     behind = WriteBehind(store, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=1_000)
     behind.start()
-    async with store._making_room:
+    async with store._room.making:
         for number in range(50):
             behind.put(write(f"new-{number}", b"x" * 1_000, synced=NOW * 2))
         await turns(lambda: len(behind._writing) == 50)

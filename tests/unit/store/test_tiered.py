@@ -252,8 +252,7 @@ async def test_a_bug_in_the_database_does_not_end_the_writing(world: World, data
     fixed = database.put_many
     database.put_many = bug  # type: ignore[method-assign,assignment]
     world.store.put(write("a"))
-    with pytest.raises(StoreError, match=r"^put: KeyError$"):
-        await world.store.persist([write("a")])
+    assert await world.store.confirm([write("a")], at=NOW) == {}
     database.put_many = fixed  # type: ignore[method-assign]
     world.store.put(write("a"))
     await world.store.flush()
@@ -353,75 +352,6 @@ async def test_beyond_the_bound_writes_stay_in_memory(database: Database) -> Non
     await world.store.close()
 
 
-async def test_persist_waits_for_what_is_on_its_way(world: World, database: Database) -> None:
-    world.store.put(write("a"))
-    kept = world.store.peek(A)
-    assert kept is not None
-    confirmed = await world.store.persist([Write(kept, {})])
-    assert (confirmed[A].durable, confirmed[A].internal_id) == (True, derive(A, 0))
-    assert database.calls == [("put", ("a",))]
-    # Durable by now: nothing is sent.
-    assert await world.store.persist([Write(kept, {})]) == confirmed
-    assert await world.store.persist([]) == {}
-    assert database.calls == [("put", ("a",))]
-
-
-async def test_persist_tries_once_more_what_had_failed(world: World, database: Database) -> None:
-    database.broken.add("put")
-    world.store.put(write("a"))
-    await world.store.flush()
-    kept = world.store.peek(A)
-    assert kept is not None
-    with pytest.raises(StoreError):
-        await world.store.persist([Write(kept, {})])
-    database.broken.clear()
-    assert (await world.store.persist([Write(kept, {})]))[A].durable
-
-
-async def test_persist_finds_what_memory_had_to_evict(world: World, database: Database) -> None:
-    world.store.put(write("a"))
-    kept = world.store.peek(A)
-    assert kept is not None
-    await world.store.flush()
-    world.memory.clear()
-    assert (await world.store.persist([Write(kept, {})]))[A].durable
-
-
-async def test_persist_does_not_bring_back_what_was_invalidated(database: Database) -> None:
-    world = World(database)
-    world.store.put(write("a"))
-    kept = world.store.peek(A)
-    assert kept is not None
-    waiting = asyncio.create_task(world.store.persist([Write(kept, {})]))
-    await asyncio.sleep(0)
-    invalidated = world.store.invalidate([A])
-    with pytest.raises(StoreError, match="invalidated meanwhile"):
-        await waiting
-    await world.store.start()
-    await invalidated
-    with pytest.raises(StoreError, match="not durable"):
-        await world.store.persist([Write(kept, {})])
-    assert A not in database.rows
-    await world.store.close()
-
-
-async def test_persist_without_a_table_or_database_or_room_fails(world: World, database: Database) -> None:
-    world.store.put(Write(entry(MEMORY_ONLY), {}))
-    kept = world.store.peek(MEMORY_ONLY)
-    assert kept is not None
-    with pytest.raises(StoreError):
-        await world.store.persist([Write(kept, {})])
-    alone = World(None)
-    alone.store.put(write("a"))
-    with pytest.raises(StoreError):
-        await alone.store.persist([Write(alone.store.peek(A) or entry(A), {})])
-    full = World(database, max_pending=0)
-    full.store.put(write("a"))
-    with pytest.raises(StoreError):
-        await full.store.persist([Write(full.store.peek(A) or entry(A), {})])
-    assert full.errors == ["queue_full"] * 2
-
-
 async def test_without_a_database_memory_goes_on(tmp_path: Path) -> None:
     world = World(None)
     await world.store.start()
@@ -512,6 +442,8 @@ async def test_over_the_real_database(tmp_path: Path) -> None:
         on_lookup=lambda *_: None,
         on_error=world.errors.append,
         max_pending=10_000,
+        tables=frozenset({"user", "business"}),
+        derive_id=derive,
     )
     await store.start()
     for number in range(2_000):

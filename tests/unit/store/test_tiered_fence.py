@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 
-from store.base import StoreError
 from store.entry import Key, Write
 from tests.unit.store.fakes import Database, World
 from tests.unit.store.samples import derive, entry, user, write
@@ -75,8 +74,6 @@ async def test_a_variant_lives_in_memory_alone(world: World, database: Database)
     await world.store.flush()
     assert database.calls == [("get", ("a",))]
     assert not found[V].durable
-    with pytest.raises(StoreError, match="not durable"):
-        await world.store.persist([Write(found[V], {})])
 
 
 async def test_an_invalidation_drops_every_variant_and_the_row(world: World, database: Database) -> None:

@@ -239,3 +239,19 @@ async def test_whatever_the_order_the_last_change_of_each_key_stands(
     await behind.flush()
     stored = {key: database.rows[key].item if key in database.rows else None for key in last}
     assert stored == last
+
+
+async def test_what_the_database_was_not_told_till_the_end_stays_forgotten(database: SlowDatabase) -> None:
+    behind = WriteBehind(database, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=10)
+    told = [behind.invalidate(A), behind.erase(B)]
+    await behind.close()
+    told.append(behind.invalidate(C))
+    for each in told:
+        with pytest.raises(StoreError, match="closed"):
+            await each
+    assert behind.forgotten() == {A, B, C}
+    assert len(behind) == 0
+    async with asyncio.timeout(5):
+        await behind.flush()
+        async with behind.quiet(A):
+            assert behind.is_forgotten(A)

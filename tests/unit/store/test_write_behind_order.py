@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.base import StoreError, StoreStats
+from store.base import StoreError
 from store.entry import Entry, Key, Write
 from store.write_behind import WriteBehind
+from tests.unit.store import fakes
 from tests.unit.store.fakes import turns
 from tests.unit.store.samples import derive, user, write
 
@@ -18,59 +20,59 @@ from tests.unit.store.samples import derive, user, write
 class Call:
     """A call that the test answers."""
 
+    kind: str
     keys: list[Key]
     answer: asyncio.Future[None]
 
 
-class Database:
+class Database(fakes.Database):
     """A store whose calls take effect when the test answers them, in any order."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.items: dict[Key, bytes | None] = {}
-        self.calls: list[Call] = []
+        self.under_way: list[Call] = []
 
-    async def _answered(self, keys: Sequence[Key]) -> None:
-        # Of one key two calls at a time would have no order.
-        assert not {key for call in self.calls for key in call.keys} & set(keys)
-        call = Call(list(keys), asyncio.get_running_loop().create_future())
-        self.calls.append(call)
+    async def _answered(self, kind: str, keys: Sequence[Key]) -> None:
+        for call in self.under_way:
+            # Of one key two calls at a time have no order; a change does not need one, but with puts.
+            is_apart = "change" in {kind, call.kind} and "put" not in {kind, call.kind}
+            assert is_apart or not set(call.keys) & set(keys)
+        call = Call(kind, list(keys), asyncio.get_running_loop().create_future())
+        self.under_way.append(call)
         try:
             await call.answer
         finally:
-            self.calls.remove(call)
+            self.under_way.remove(call)
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
-        await self._answered([sent.key for sent, _ in writes])
+        await self._answered("put", [sent.key for sent, _ in writes])
         self.items |= {sent.key: sent.item for sent, _ in writes}
         return {sent.key: sent.confirmed(internal_id=derive(sent.key, 0), version=1) for sent, _ in writes}
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
-        await self._answered(keys)
-        self.items |= dict.fromkeys(keys)
+        await self._answered("forget", keys)
+        self.items |= dict.fromkeys(self.items.keys() & set(keys))
 
-    def holds(self, resource: str) -> bool:
-        raise NotImplementedError
+    async def erase_many(self, keys: Sequence[Key]) -> None:
+        await self._answered("forget", keys)
+        for key in keys:
+            self.items.pop(key, None)
 
-    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Entry]:
-        raise NotImplementedError
-
-    async def stats(self) -> StoreStats:
-        raise NotImplementedError
-
-    async def prune(self, *, older_than: float) -> int:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        raise NotImplementedError
+    async def changed(self, key: Key, queue: WriteBehind) -> None:
+        """Change a row, as goes past the queue."""
+        async with queue.quiet(key):
+            with suppress(StoreError):
+                await self._answered("change", [key])
 
     async def answer(self, number: int = 0, error: Exception | None = None) -> Call:
         """Answer one of the calls that are under way."""
-        call = self.calls[number]
+        call = self.under_way[number]
         if error is None:
             call.answer.set_result(None)
         else:
             call.answer.set_exception(error)
-        await turns(lambda: call not in self.calls)
+        await turns(lambda: call not in self.under_way)
         return call
 
 
@@ -83,14 +85,14 @@ async def settled() -> None:
 async def emptied(database: Database, queue: WriteBehind) -> None:
     """Answer everything."""
     await settled()
-    while database.calls:
+    while database.under_way:
         await database.answer()
         await settled()
     assert len(queue) == 0
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["put", "invalidate"]), st.sampled_from("abc"))
+    st.tuples(st.sampled_from(["put", "invalidate", "erase", "change"]), st.sampled_from("abc"))
     | st.tuples(st.sampled_from(["answer", "fail"]), st.integers(0, 3))
     | st.just(("settle", 0)),
     max_size=40,
@@ -99,9 +101,11 @@ STEPS = st.lists(
 
 @dataclass
 class Story:
-    """What has happened to a key, in order: each put's item, None for an invalidation."""
+    """What has happened to a key, in order: each put's item, None for an invalidation or erasure."""
 
     events: list[bytes | None]
+    erased: asyncio.Future[None] | None = None
+    """The erasure, if no put came after it."""
 
     def is_stale(self, item: bytes | None) -> bool:
         """Whether the item was put before the last invalidation."""
@@ -109,6 +113,10 @@ class Story:
             return False
         last = len(self.events) - 1 - self.events[::-1].index(None)
         return self.events.index(item) < last
+
+    def is_erased(self) -> bool:
+        """Whether somebody was told so."""
+        return self.erased is not None and self.erased.done() and self.erased.exception() is None
 
 
 @settings(deadline=None)
@@ -124,6 +132,7 @@ async def _play(steps: list[tuple[str, str | int]]) -> None:
     queue = WriteBehind(database, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=1_000)
     queue.start()
     stories = {user(name): Story([]) for name in "abc"}
+    changes: list[asyncio.Task[None]] = []
     failed = False
     for number, (step, what) in enumerate(steps):
         if isinstance(what, str):
@@ -132,12 +141,18 @@ async def _play(steps: list[tuple[str, str | int]]) -> None:
                 item = b"%d" % number
                 assert queue.put(write(what, item))
                 story.events.append(item)
+                story.erased = None
+            elif step == "change":
+                changes.append(asyncio.create_task(database.changed(user(what), queue)))
             else:
-                queue.invalidate(user(what))
                 story.events.append(None)
+                if step == "erase":
+                    story.erased = queue.erase(user(what))
+                else:
+                    queue.invalidate(user(what))
         elif step == "settle":
             await settled()
-        elif what < len(database.calls):
+        elif what < len(database.under_way):
             failed = failed or step == "fail"
             await database.answer(what, StoreError("broken") if step == "fail" else None)
         for key, story in stories.items():
@@ -145,12 +160,16 @@ async def _play(steps: list[tuple[str, str | int]]) -> None:
             assert not story.is_stale(database.items.get(key)) or queue.is_forgotten(key)
             on_its_way = queue.entry(key)
             assert on_its_way is None or on_its_way.item == story.events[-1]
+            assert not story.is_erased() or key not in database.items
     # What the database failed to forget, it is told again with this.
     queue.put(write("other"))
     await emptied(database, queue)
+    await asyncio.gather(*changes)
     for key, story in stories.items():
         kept = database.items.get(key)
         # A put that failed is lost for the database, and what was there before is all that it may have.
         assert kept == (story.events[-1] if story.events else None) or (failed and not story.is_stale(kept))
         assert not queue.is_forgotten(key)
+        assert story.erased is None or story.erased.done()
+        assert not story.is_erased() or key not in database.items
     await queue.close()

@@ -1,0 +1,65 @@
+"""Which tables a configuration has, which ids their rows get, and the database that it names."""
+
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from config.model import Config
+from proxy.attributes import LOCAL_ATTRIBUTES
+from store.base import Store, StoreError, TableSpec
+from store.entry import Key
+from store.sqlite import SqliteStore
+from store.sqlite_read import SqliteReader
+
+
+def table_specs(config: Config) -> list[TableSpec]:
+    """The tables that a database has for a configuration."""
+    return [
+        TableSpec(
+            name,
+            tuple(resource.columns),
+            tuple((attribute.column, attribute.sql_type) for attribute in LOCAL_ATTRIBUTES.get(name, ())),
+        )
+        for name, resource in config.resources.items()
+        if resource.storage == "database" and resource.id is not None
+    ]
+
+
+def derive_id(namespace: UUID, key: Key, attempt: int) -> str:
+    """UUIDv5 (RFC 9562 section 5.5) of resource and external id; a taken one is followed by the next attempt."""
+    suffix = f"#{attempt}" if attempt else ""
+    return str(uuid5(namespace, f"{key.resource}:{key.id}{suffix}"))
+
+
+async def open_for_import(config: Config) -> Store:
+    """The database for this process alone; one that can't be opened stays as it is. Raises StoreError."""
+    path = _path(config)
+    try:
+        return await SqliteStore.open(
+            path,
+            table_specs(config),
+            max_bytes=config.store.max_bytes,
+            derive_id=partial(derive_id, config.handshake.namespace),
+            on_operation=lambda *_: None,
+        )
+    except StoreError as error:
+        hint = ": stop `handshake-proxy serve` first" if "in use" in str(error) else ""
+        raise StoreError(f"{path}: {error}{hint}") from None
+
+
+async def open_for_export(config: Config) -> SqliteReader:
+    """The database to look at, which another process may have. Raises StoreError."""
+    path = _path(config)
+    if not path.exists():
+        raise StoreError(f"{path}: there is no database")
+    try:
+        return await SqliteReader.open(path, table_specs(config))
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _path(config: Config) -> Path:
+    path = config.store.sqlite_path
+    if path is None:
+        raise StoreError("store.url: postgresql arrives in a later version")
+    return path

@@ -1,0 +1,163 @@
+"""The explain call: what is held of an entity, and what the next request for it would be and why."""
+
+from proxy.core import policy
+from proxy.core.policy import Absent, Decision, Limits, Miss, Revalidate, Stale
+from proxy.entities import Explanation
+from proxy.web.handshake.call import Call, Operation, id_schema, members
+from proxy.web.handshake.face import Face
+from proxy.web.handshake.said import Asked, Said
+from proxy.web.handshake.shape import EntityShape, Schema, to_json
+from store.entry import Entry
+from store.times import rfc3339
+
+_WHY = {
+    "hit": "What is held is fresh.",
+    "never_seen": "Nothing is held of it.",
+    "evicted": "Memory had to let it go for want of space.",
+    "invalidated": "What was held was invalidated, or made room.",
+    "expired": "What is held is past its freshness, and past what may be served while it is fetched again.",
+    "absence_expired": "It was absent when the owner was last asked, too long ago.",
+    "absent": "The owner did not know it a moment ago. Login and ensure ask again once a second.",
+    "stale_while_revalidate": "What is held is past its freshness: it is served at once, and fetched again behind.",
+    "stale_if_error": "What is held is past its freshness, and the upstream is left alone after a failure.",
+    "uncacheable": "The upstream's answers can't be held: the request goes straight to it.",
+}
+_NUMBER: Schema = {"type": ["number", "null"]}
+_TEXT: Schema = {"type": ["string", "null"]}
+
+
+def explain(face: Face) -> Call:
+    """What is held, and what comes next."""
+    limits = Limits(
+        face.shape.config.freshness.stale_while_revalidate, face.shape.config.freshness.stale_if_error
+    )
+
+    async def answer(asked: Asked) -> Said:
+        asked.parameters()
+        entity = await face.asked_id(asked)
+        found = await face.entities.explain(entity)
+        shown = {
+            "id": found.internal_id,
+            face.shape.id_member: entity,
+            "state": _state(found.entry, found.now),
+            "age": None if found.entry is None else round(found.entry.age(found.now), 3),
+            "freshness": _freshness(found.entry, limits, found.now),
+            "version": None if found.internal_id is None or found.entry is None else found.entry.version,
+            "sourceVersion": None if found.entry is None else found.entry.source_version,
+            "lastSyncedAt": None if found.entry is None else rfc3339(found.entry.last_synced_at),
+            "next": _next(found),
+        }
+        return Said(to_json(shown), about=(face.key(entity),))
+
+    shape = face.shape
+    operation = Operation(
+        summary="Explain what is held of an entity, and what the next request for it would be and why",
+        takes=members({shape.id_member: id_schema()}),
+        takes_example={shape.id_member: shape.example_id()},
+        gives=_schema(shape.id_member),
+        gives_example=_example(shape, limits),
+    )
+    return face.call("explain", "POST", "explain", answer, operation)
+
+
+def _state(entry: Entry | None, now: float) -> str:
+    if entry is None:
+        return "unknown"
+    if entry.absent:
+        return "absent"
+    if entry.item is None:
+        return "invalidated"
+    return "fresh" if entry.ttl(now) > 0 else "stale"
+
+
+def _freshness(entry: Entry | None, limits: Limits, now: float) -> dict[str, float] | None:
+    """In seconds; what is negative is past."""
+    if entry is None or (entry.item is None and not entry.absent):
+        return None
+    while_revalidate, if_error = (0.0, 0.0) if entry.absent else policy.windows(entry, limits)
+    ttl = entry.ttl(now)
+    return {
+        "lifetime": round(entry.lifetime, 3),
+        "ttl": round(ttl, 3),
+        "staleWhileRevalidate": round(ttl + while_revalidate, 3),
+        "staleIfError": round(ttl + if_error, 3),
+    }
+
+
+def _next(found: Explanation) -> dict[str, object]:
+    decision = found.decision
+    if isinstance(decision, Miss) and found.passes_on:
+        return {"result": "bypass", "reason": "uncacheable", "why": _WHY["uncacheable"], "upstream": True}
+    reason = _reason(decision)
+    return {
+        "result": type(decision).__name__.lower(),
+        "reason": reason,
+        "why": _WHY[reason],
+        "upstream": isinstance(decision, Miss | Revalidate)
+        or (isinstance(decision, Stale) and decision.refresh),
+    }
+
+
+def _reason(decision: Decision) -> str:
+    if isinstance(decision, Absent):
+        return "absent"
+    return getattr(decision, "reason", "hit")
+
+
+def _schema(id_member: str) -> Schema:
+    freshness = members(
+        {name: {"type": "number"} for name in ("lifetime", "ttl", "staleWhileRevalidate", "staleIfError")}
+    )
+    return members(
+        {
+            "id": {"type": ["string", "null"], "format": "uuid"},
+            id_member: id_schema(),
+            "state": {"type": "string", "enum": ["unknown", "absent", "invalidated", "fresh", "stale"]},
+            "age": _NUMBER,
+            "freshness": {
+                "anyOf": [freshness, {"type": "null"}],
+                "description": "Seconds that are left of each.",
+            },
+            "version": {"type": ["integer", "null"]},
+            "sourceVersion": _TEXT,
+            "lastSyncedAt": {"type": ["string", "null"], "format": "date-time"},
+            "next": members(
+                {
+                    "result": {
+                        "type": "string",
+                        "enum": ["hit", "stale", "absent", "revalidate", "miss", "bypass"],
+                    },
+                    "reason": {"type": "string", "enum": sorted(_WHY)},
+                    "why": {"type": "string"},
+                    "upstream": {"type": "boolean", "description": "Whether the upstream would be asked."},
+                }
+            ),
+        }
+    )
+
+
+def _example(shape: EntityShape, limits: Limits) -> dict[str, object]:
+    """What it says a minute after the end of freshness."""
+    entity = shape.example()
+    lifetime = shape.config.freshness.ttl
+    return {
+        "id": entity["id"],
+        shape.id_member: shape.example_id(),
+        "state": "stale",
+        "age": lifetime + 60,
+        "freshness": {
+            "lifetime": lifetime,
+            "ttl": -60.0,
+            "staleWhileRevalidate": limits.stale_while_revalidate - 60,
+            "staleIfError": limits.stale_if_error - 60,
+        },
+        "version": entity["version"],
+        "sourceVersion": None,
+        "lastSyncedAt": entity["lastSyncedAt"],
+        "next": {
+            "result": "stale",
+            "reason": "stale_while_revalidate",
+            "why": _WHY["stale_while_revalidate"],
+            "upstream": True,
+        },
+    }

@@ -1,0 +1,118 @@
+"""The handshake listener: which call a request is, and how its answer or failure is written."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from proxy.core.http.fields import RawField
+from proxy.core.problem import Problem
+from proxy.messages import Answer, Reply, Request
+from proxy.metrics import Cache
+from proxy.web.framing import framing_refusal
+from proxy.web.handshake.call import Call, Operation
+from proxy.web.handshake.failure import STORE_FAILED, Failed
+from proxy.web.handshake.guard import NO_TOKEN, Guard
+from proxy.web.handshake.said import BODY_BYTES, Asked, Invalid, Said
+from proxy.web.observer import Observer
+from proxy.web.resource import date
+from proxy.web.router import claimed_path
+from proxy.web.served import About, Served
+from store.base import StoreError
+
+OTHER = "handshake"
+"""The route of what is no call."""
+
+_NO_SUCH_CALL = Problem(404, "There is no such call; /openapi.json has them all.")
+_WRONG_METHOD = Problem(405, "The call has another method; Allow has those that there are.")
+_TOO_LARGE = Problem(413, "The body is larger than 1 MiB.")
+_NOT_JSON = Problem(415, "The body must be JSON, and declared so: `Content-Type: application/json`.")
+_JSON: RawField = (b"Content-Type", b"application/json")
+# It is about persons: no cache on the way may keep it.
+_NO_STORE: RawField = (b"Cache-Control", b"no-store")
+
+
+class HandshakeRouter:
+    """Answers the handshake listener. `document` is the OpenAPI document, `clock` gives epoch seconds."""
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        document: bytes,
+        guard: Guard,
+        observer: Observer,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        async def describe(_: Asked) -> Said:
+            return Said(document)
+
+        described = Call("openapi", "GET", "/openapi.json", describe, Operation("This document"))
+        self._calls: dict[bytes, dict[str, Call]] = {}
+        for call in (*calls, described):
+            self._calls.setdefault(call.path.encode(), {})[call.method] = call
+        self._guard = guard
+        self._observer = observer
+        self._clock = clock
+
+    async def __call__(self, request: Request) -> Answer:
+        """Answer one request."""
+        return await self._observer.answer(request, OTHER, self._served(request))
+
+    async def _served(self, request: Request) -> Served:
+        refusal = framing_refusal(request) or self._guard.refusal(request)
+        if refusal is not None:
+            extra = [(b"WWW-Authenticate", b"Bearer")] if refusal is NO_TOKEN else []
+            return self._failed(request, OTHER, refusal, extra)
+        methods, place = self._find(claimed_path(request.target) or b"")
+        if not methods:
+            return self._failed(request, OTHER, _NO_SUCH_CALL)
+        call = methods.get("GET" if request.method == "HEAD" else request.method)
+        if call is None:
+            allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
+            return self._failed(request, OTHER, _WRONG_METHOD, [(b"Allow", ", ".join(allowed).encode())])
+        try:
+            said = await call.answer(await self._asked(request, call, place))
+        except Failed as failed:
+            return self._failed(request, call.route, failed.problem, cache=failed.cache, about=failed.about)
+        except Invalid as invalid:
+            detail = "; ".join(f"{fault.name} {fault.detail}" for fault in invalid.faults)
+            return self._failed(request, call.route, Problem(422, f"{detail}.", faults=invalid.faults))
+        except StoreError:  # logged and counted where it happened
+            return self._failed(request, call.route, STORE_FAILED)
+        fields = [date(self._clock()), _NO_STORE]
+        if said.status == 200:  # noqa: PLR2004 - the other one is 204
+            fields.append(_JSON)
+        return Served(Reply(said.status, fields, said.body), call.route, said.cache, said.about)
+
+    def _find(self, path: bytes) -> tuple[Mapping[str, Call], str]:
+        """The calls of a path by method, and what stands for `{id}` in it."""
+        exact = self._calls.get(path)
+        if exact is not None:
+            return exact, ""
+        parent, _, place = path.rpartition(b"/")
+        return self._calls.get(parent + b"/{id}", {}), place.decode("latin-1")
+
+    async def _asked(self, request: Request, call: Call, place: str) -> Asked:
+        body = b""
+        if call.operation.takes is not None:
+            media_type = request.header("content-type").partition(";")[0].strip().lower()
+            is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
+            if not is_json or request.header("content-encoding"):
+                raise Failed(_NOT_JSON)
+            body, is_whole = await request.read_at_most(BODY_BYTES)
+            if not is_whole:
+                raise Failed(_TOO_LARGE)
+        return Asked(body, request.target.partition(b"?")[2], place, request.fields)
+
+    def _failed(
+        self,
+        request: Request,
+        route: str,
+        failure: Problem,
+        extra: Iterable[RawField] = (),
+        *,
+        cache: Cache = "error",
+        about: About = (),
+    ) -> Served:
+        # What is left of a body would stand before the next request.
+        reply = Reply.of_problem(failure, close=not request.payload.is_eof())
+        reply.fields += [date(self._clock()), _NO_STORE, *extra]
+        return Served(reply, route, cache, about)

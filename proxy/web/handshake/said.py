@@ -1,0 +1,158 @@
+"""What a call of the handshake API is given, what it gives back, and what is wrong with it if something is."""
+
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+
+from proxy.core import json_split
+from proxy.core.bulk import MAX_ID_BYTES, is_valid_id
+from proxy.core.http.fields import TRACE_CONTEXT, RawField
+from proxy.core.problem import Fault
+from proxy.metrics import Cache
+from proxy.web.served import About
+
+BODY_BYTES = 1024 * 1024
+"""The largest body that is read: room for a batch of as many ids as are allowed, of a hundred bytes each."""
+BATCH_IDS = 10_000
+"""Ids in one batch: each may cost a write, and the answer stays in the order of megabytes."""
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_MAX_QUERY_FIELDS = 16
+_MAX_NAME = 64
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_FAULTS = 16
+
+
+class Invalid(Exception):
+    """The call itself is wrong; `faults` say which member of it, and what to change. They quote nothing."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call. Raises Invalid from its methods."""
+
+    body: bytes = b""
+    query: bytes = b""
+    place: str = ""
+    """What stands for `{id}` in the path."""
+    head: tuple[RawField, ...] = ()
+    """The fields of the request."""
+
+    @property
+    def fields(self) -> tuple[RawField, ...]:
+        """What goes with a fetch that the call causes: its trace context."""
+        return tuple(field for field in self.head if field[0].lower() in TRACE_CONTEXT)
+
+    def members(self, known: Collection[str], required: Collection[str] = ()) -> Mapping[str, Any]:
+        """The members of the body, which has no others."""
+        document = _object(self.body)
+        faults = [
+            Fault(_pointer(name), "is no member of this call") for name in document if name not in known
+        ]
+        faults += [Fault(_pointer(name), "is required") for name in required if name not in document]
+        if faults:
+            raise Invalid(*faults[:_MAX_FAULTS])
+        return document
+
+    def ids(self, *names: str) -> list[str]:
+        """The external ids of a body that is exactly those members, in that order."""
+        document = self.members(names, names)
+        faults = [fault for name in names if (fault := _id_fault(_pointer(name), document[name]))]
+        if faults:
+            raise Invalid(*faults)
+        return [document[name] for name in names]
+
+    def id_list(self, name: str) -> list[str]:
+        """The external ids of a body that is exactly `{name: [ids]}`, each once."""
+        listed = self.members([name], [name])[name]
+        if not isinstance(listed, list):
+            raise Invalid(Fault(_pointer(name), "must be a list of strings"))
+        if len(listed) > BATCH_IDS:
+            raise Invalid(Fault(_pointer(name), f"must list at most {BATCH_IDS} ids"))
+        for at, one in enumerate(listed):
+            fault = _id_fault(f"{_pointer(name)}/{at}", one)
+            if fault:
+                raise Invalid(fault)
+        return list(dict.fromkeys(listed))
+
+    def internal_id(self) -> str:
+        """The internal id in the path, in lower case."""
+        internal_id = self.place.lower()
+        if not _UUID.fullmatch(internal_id):
+            raise Invalid(Fault("id", "must be an internal id, a UUID; external ids travel in bodies"))
+        return internal_id
+
+    def parameters(self, *known: str) -> Mapping[str, str]:
+        """The query parameters, each once and none but those that are known."""
+        if not self.query:
+            return {}
+        try:
+            listed = parse_qsl(
+                self.query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
+            )
+        except ValueError:
+            raise Invalid(Fault("query", "must be UTF-8 text of at most 16 parameters")) from None
+        found = dict(listed)
+        if len(found) != len(listed):
+            raise Invalid(Fault("query", "must name each parameter once"))
+        if not found.keys() <= set(known):
+            allowed = ", ".join(known) or "none"
+            raise Invalid(Fault("query", f"has an unknown parameter; known here: {allowed}"))
+        return found
+
+    def wants_data(self, *others: str) -> bool:
+        """Whether the items are wanted too; `others` are the parameters that the call has besides."""
+        included = self.parameters("include", *others).get("include")
+        if included not in {None, "data"}:
+            raise Invalid(Fault("include", "must be data"))
+        return included is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The answer of a call, and the words for metrics and log."""
+
+    body: bytes = b""
+    status: int = 200
+    cache: Cache = "none"
+    about: About = ()
+    """The entities that it is about, for the log."""
+    retry_after: int | None = None
+    """Seconds."""
+
+
+Answer = Callable[[Asked], Awaitable[Said]]
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
+    try:  # the library's parser takes lone surrogates, which an id then may not have
+        document = json_split.decode(body)
+    except (ValueError, RecursionError):
+        raise Invalid(Fault("#", "must be JSON: an object")) from None
+    if not isinstance(document, dict):
+        raise Invalid(Fault("#", "must be a JSON object"))
+    return document
+
+
+def _id_fault(pointer: str, value: object) -> Fault | None:
+    if not isinstance(value, str):
+        return Fault(pointer, "must be a string")
+    return None if is_valid_id(value) else Fault(pointer, f"must be 1 to {MAX_ID_BYTES} bytes of UTF-8")
+
+
+def _pointer(name: str) -> str:
+    """A JSON pointer to a member of the body, as a URI fragment (RFC 6901 section 6)."""
+    escaped = name[:_MAX_NAME].replace("~", "~0").replace("/", "~1")
+    return "#/" + quote(escaped, safe="~!$&'()*+,;=:@", errors="replace")

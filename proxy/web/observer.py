@@ -1,0 +1,78 @@
+"""What is counted and logged of each request, whoever answers it."""
+
+import time
+from collections.abc import Coroutine
+
+from proxy.core.problem import BAD_REQUEST
+from proxy.log import Level, Refs, logger, trace_id
+from proxy.messages import Answer, AnswerCutError, BadBodyError, ClientDisconnected, Reply, Request
+from proxy.metrics import Cache, Metrics
+from proxy.web.served import About, Served
+
+# What nginx writes for a client that went away before its answer.
+_CLIENT_CLOSED = 499
+_INTERNAL_ERROR, _BAD_GATEWAY = 500, 502
+
+
+class Observer:
+    """Sees the requests of one listener through to their answers.
+
+    Failures are logged as warnings, answers with a cache result of `noted` at level info, others for debugging.
+    `level` is what the log lets through: most lines are not even put together.
+    """
+
+    def __init__(
+        self, metrics: Metrics, refs: Refs, *, level: Level, noted: frozenset[Cache] = frozenset()
+    ) -> None:
+        self._metrics = metrics
+        self._refs = refs
+        self._is_debugging = level == "debug"
+        # Those that are worth a line of their own: none of the transparent listener, which sees them by the thousand.
+        self._noted = noted if level in {"debug", "info"} else frozenset[Cache]()
+
+    async def answer(self, request: Request, route: str, work: Coroutine[None, None, Served]) -> Answer:
+        """The answer that `work` gives to a request of that route."""
+        start = time.perf_counter()
+        cache: Cache = "error"
+        code = _INTERNAL_ERROR
+        about: About = ()
+        try:
+            served = await self._framed(request, route, work)
+            route, cache, code, about = served.route, served.cache, served.answer.status, served.about
+        except AnswerCutError:
+            code = _BAD_GATEWAY
+            raise
+        except ConnectionError:  # the client went away before its answer, or in it
+            cache, code = "none", _CLIENT_CLOSED
+            raise
+        finally:
+            self._observe(request, route, cache, code, about, time.perf_counter() - start)
+        return served.answer
+
+    @staticmethod
+    async def _framed(request: Request, route: str, work: Coroutine[None, None, Served]) -> Served:
+        try:
+            return await work
+        except BadBodyError:
+            if request.writer.output_size:  # an answer has begun: another one can't be put into it
+                request.abort()
+                raise ClientDisconnected from None
+            return Served(Reply.of_problem(BAD_REQUEST, close=True), route, "error")
+
+    def _observe(
+        self, request: Request, route: str, cache: Cache, code: int, about: About, seconds: float
+    ) -> None:
+        self._metrics.request(route, request.method, code, cache, seconds)
+        failed = code >= _INTERNAL_ERROR
+        if not (failed or self._is_debugging or cache in self._noted):
+            return
+        log = logger().warning if failed else logger().info if cache in self._noted else logger().debug
+        log(
+            "request",
+            route=route,
+            code=code,
+            cache=cache,
+            ref=",".join(map(self._refs.of, about)) or None,
+            trace_id=trace_id(request.header("traceparent")),
+            duration=round(seconds, 6),
+        )

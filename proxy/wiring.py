@@ -1,0 +1,164 @@
+"""What answers requests, put together out of the configuration: one resource each, and the faces before them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from config.model import Config, FreshnessConfig, ResourceConfig
+from config.path_template import PathTemplate
+from config.secret_file import SecretFile
+from proxy import __version__
+from proxy.attributes import LOCAL_ATTRIBUTES
+from proxy.core.policy import Limits
+from proxy.entities import Entities
+from proxy.fetcher import Fetcher
+from proxy.keeper import Keeper
+from proxy.loader import Loader
+from proxy.log import Refs, logger
+from proxy.metrics import Cache, Metrics
+from proxy.resolver import Resolver
+from proxy.supervisor import Supervisor
+from proxy.upstream import Upstream
+from proxy.web.bulk import BulkHandler
+from proxy.web.handshake import openapi
+from proxy.web.handshake.api import calls_of
+from proxy.web.handshake.face import Face
+from proxy.web.handshake.guard import Guard
+from proxy.web.handshake.router import HandshakeRouter
+from proxy.web.handshake.shape import EntityShape
+from proxy.web.observer import Observer
+from proxy.web.passthrough import PassThrough
+from proxy.web.resource import Resource
+from proxy.web.router import Router
+from proxy.web.sharing import Sharing
+from proxy.web.single import SingleHandler
+from store.tiered import TieredStore
+
+# Cache results of handshake calls that are worth a line in the log: a hit is a look into memory, as often as the
+# application likes.
+_NOTED: frozenset[Cache] = frozenset({"stale", "miss", "negative", "partial", "none", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all that answers requests has in common. `clock` gives epoch seconds, `monotonic` seconds that never step,
+    `rng` a number in [0, 1)."""
+
+    config: Config
+    store: TieredStore
+    upstreams: Mapping[str, Upstream]
+    supervisor: Supervisor
+    metrics: Metrics
+    refs: Refs
+    via: bytes
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    rng: Callable[[], float]
+
+
+def limits_of(freshness: FreshnessConfig) -> Limits:
+    """The operator's limits on stale use."""
+    return Limits(freshness.stale_while_revalidate, freshness.stale_if_error)
+
+
+def resources(parts: Parts) -> dict[str, Resource]:
+    """Every resource that has entities, by name."""
+    passthroughs = {
+        name: PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
+        for name, upstream in parts.upstreams.items()
+    }
+    return {
+        name: _resource(parts, name, config, passthroughs[config.upstream])
+        for name, config in parts.config.resources.items()
+        if config.id is not None
+    }
+
+
+def transparent(parts: Parts, known: Mapping[str, Resource], upstream: Upstream) -> Router:
+    """The faces of the resources that an upstream owns, and the way through for all else."""
+    bulks: dict[tuple[str, bytes], BulkHandler] = {}
+    singles: list[tuple[PathTemplate, SingleHandler]] = []
+    for resource in known.values():
+        config = resource.config
+        if config.upstream != upstream.name:
+            continue
+        if config.bulk is not None:
+            bulks[config.bulk.method, str(config.bulk.path).encode()] = BulkHandler(resource)
+        if config.single is not None:
+            singles.append((config.single.path, SingleHandler(resource)))
+    passthrough = PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
+    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level)
+    return Router(bulks, singles, passthrough, observer, via=parts.via)
+
+
+def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
+    """The handshake API of all resources."""
+    config = parts.config.handshake
+    faces = [_face(parts, resource) for resource in known.values()]
+    calls = calls_of(faces)
+    document = openapi.document(
+        calls, [face.shape for face in faces], version=__version__, secured=config.token_file is not None
+    )
+    token_file = SecretFile(config.token_file, one_line=True) if config.token_file else None
+    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level, noted=_NOTED)
+    return HandshakeRouter(calls, document, Guard(config.listen, token_file), observer, clock=parts.clock)
+
+
+def _face(parts: Parts, resource: Resource) -> Face:
+    config, answer = resource.config, resource.answer_shape
+    local = LOCAL_ATTRIBUTES.get(resource.name, ()) if config.storage == "database" else ()
+    entities = Entities(
+        config, answer, resource.resolver, parts.store, metrics=parts.metrics, clock=parts.clock
+    )
+    return Face.of(EntityShape.of(resource.name, config, answer, local), entities, parts.clock)
+
+
+def _resource(parts: Parts, name: str, config: ResourceConfig, passthrough: PassThrough) -> Resource:
+    def warn(event: str) -> None:
+        logger().warning(event, resource=name)
+
+    upstream = parts.upstreams[config.upstream]
+    fetcher = Fetcher(
+        name,
+        config,
+        upstream,
+        Keeper(name, config, parts.store, clock=parts.clock, rng=parts.rng),
+        metrics=parts.metrics,
+        clock=parts.clock,
+        monotonic=parts.monotonic,
+        rng=parts.rng,
+        max_body=parts.config.limits.cached_response,
+        warn=warn,
+    )
+    loader = Loader(
+        fetcher,
+        watch=parts.store.watch,
+        supervisor=parts.supervisor,
+        metrics=parts.metrics,
+        monotonic=parts.monotonic,
+        # Half of the pool, so that a huge bulk leaves room for what is passed through.
+        parallel=max(1, upstream.config.max_connections // 2),
+        max_waiters=parts.config.limits.connections,
+    )
+    resolver = Resolver(
+        loader,
+        parts.store,
+        limits_of(config.freshness),
+        patience=config.freshness.revalidate_timeout,
+        metrics=parts.metrics,
+        clock=parts.clock,
+    )
+    own_credential = upstream.config.credential_file is not None
+    return Resource(
+        name=name,
+        config=config,
+        upstream=upstream,
+        resolver=resolver,
+        request_shape=fetcher.shape,
+        answer_shape=fetcher.answer,
+        sharing=Sharing(config, own_credential=own_credential, warn=warn),
+        passthrough=passthrough,
+        limits=parts.config.limits,
+        metrics=parts.metrics,
+        clock=parts.clock,
+    )

@@ -1,0 +1,178 @@
+"""The rows of a database, as memory and what is written behind leave them standing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TypeVar
+
+from store.base import Position, Store, StoreError
+from store.entry import Column, Entry, Key
+from store.gathered_reads import GatheredReads
+from store.generation import Generations
+from store.memory import MemoryTier, next_position
+from store.write_behind import WriteBehind
+
+T = TypeVar("T")
+
+_PRECISION = 0.001
+"""Seconds: a time of last sync that a database gives back is rounded to the millisecond."""
+
+
+class Rows:
+    """Reads of a database, and changes of one row, for a memory tier that is to show nothing older than they do.
+
+    `promote(entry)` takes what was read into memory. `on_lookup(resource, "database", result)`: hit, miss or error, for
+    each key that was read. `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what
+    failed besides: find, reserve, change or longest_unsynced. The database and what is written behind are others' to
+    close.
+    """
+
+    def __init__(
+        self,
+        database: Store,
+        behind: WriteBehind,
+        memory: MemoryTier,
+        generations: Generations,
+        *,
+        promote: Callable[[Entry], None],
+        on_lookup: Callable[[str, str, str], None],
+        on_result: Callable[[str, bool], None],
+        on_error: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._behind = behind
+        self._memory = memory
+        self._generations = generations
+        self._promote = promote
+        self._on_lookup = on_lookup
+        self._on_error = on_error
+        self._reads = GatheredReads(database, on_result=on_result)
+        self._changes = Generations()  # those that keep the representation: they matter to reads alone
+        self._changing: set[asyncio.Task[Entry | None]] = (
+            set()
+        )  # one for each caller, even if it has gone away
+
+    def known(self, key: Key) -> Entry | None:
+        """What is known of the key without the database."""
+        entry = self._memory.get(key)
+        if entry is None:
+            entry = self._behind.entry(key)
+            if entry is not None:
+                self._promote(entry)
+        return entry
+
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """What there is of those keys, read together with what others ask for; husks too.
+
+        A database that fails counts as one that has nothing. What is put, invalidated or changed meanwhile wins.
+        """
+        found, overtaken = await self._load(keys)
+        if overtaken:
+            # Once: nobody waits for as long as somebody changes the row. What is overtaken again is not promoted.
+            again, still = await self._load(list(overtaken))
+            found |= still | again
+        return found
+
+    async def find(self, resource: str, internal_id: str) -> str | None:
+        """The external id of the row with that internal id. Raises StoreError."""
+        return await self._counted("find", self._database.find(resource, internal_id))
+
+    async def reserve(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
+        """Each as its row stands; a husk, last synced `at` (epoch seconds), where there was none. Raises StoreError."""
+        return await self._counted("reserve", self._database.reserve_many(keys, at=at))
+
+    async def longest_unsynced(
+        self, resource: str, *, before: float, after: Position | None, limit: int
+    ) -> tuple[list[Entry], Position | None]:
+        """Those of the database's list of which nothing newer is known, and where the list goes on, if it does.
+
+        Raises StoreError.
+        """
+        # What is forgotten now may be read all the same, even if the database has learned it by then.
+        forgotten = self._behind.forgotten()
+        unsynced = self._database.longest_unsynced(resource, before=before, after=after, limit=limit)
+        entries = await self._counted("longest_unsynced", unsynced)
+        standing = [entry for entry in entries if entry.key not in forgotten and not self._is_outdated(entry)]
+        return standing, next_position(entries, limit)
+
+    async def change(self, key: Key, local: Mapping[str, Column], synced_at: float | None) -> Entry | None:
+        """Set local attributes, or the time of last sync (epoch seconds); the entry as it stands then, in memory, too.
+
+        None: there is no row. What is on its way is waited for. A caller that goes away breaks nothing off: memory
+        has to learn what the database did. Raises StoreError.
+        """
+        change = asyncio.create_task(self._change(key, local, synced_at), name="store-change")
+        self._changing.add(change)
+        change.add_done_callback(self._changing.discard)
+        return await asyncio.shield(change)
+
+    async def close(self) -> None:
+        """Break off what is being read, and wait for what is being changed. Idempotent."""
+        await self._reads.close()
+        if self._changing:
+            await asyncio.wait(self._changing)
+
+    async def _load(self, keys: Sequence[Key]) -> tuple[dict[Key, Entry], dict[Key, Entry]]:
+        """What was found, and what was read but may be from before a change of the row."""
+        # What is still to be forgotten when the read begins may be in its answer, even if it is forgotten by then.
+        were_forgotten = {key for key in keys if self._behind.is_forgotten(key)}
+        found: dict[Key, Entry] = {}
+        overtaken: dict[Key, Entry] = {}
+        with closing(self._generations.watch(keys)) as seen, closing(self._changes.watch(keys)) as unchanged:
+            answers = await self._reads.get(keys)
+            for key in keys:
+                # An answer from before something happened is not the truth any more.
+                row = answers.get(key) if seen.is_current(key) else None
+                if row is not None and (key in were_forgotten or self._behind.is_forgotten(key)):
+                    row = replace(row, item=None, headers=())
+                entry = row if unchanged.is_current(key) else None
+                if entry is not None:
+                    self._offer(entry)
+                else:
+                    entry = self.known(key)
+                if entry is not None:
+                    found[key] = entry
+                elif row is not None:
+                    overtaken[key] = entry = row
+                result = "hit" if entry is not None and entry.item is not None else "miss"
+                self._on_lookup(key.resource, "database", result if key in answers else "error")
+        return found, overtaken
+
+    def _offer(self, entry: Entry) -> None:
+        if entry.item is not None and self._memory.get(entry.key) is None:
+            self._promote(entry)
+
+    async def _change(self, key: Key, local: Mapping[str, Column], synced_at: float | None) -> Entry | None:
+        async with self._behind.quiet(key):
+            was_forgotten = self._behind.is_forgotten(key)
+            with closing(self._generations.watch([key])) as seen:
+                changed = self._database.change(key, local=local, synced_at=synced_at)
+                entry = await self._counted("change", changed)
+                is_current = seen.is_current(key)
+        self._changes.changed(key)
+        if entry is None:
+            return None
+        held = self.known(key)
+        is_gone = not is_current and (held is None or held.absent)
+        if is_gone or was_forgotten or self._behind.is_forgotten(key):
+            return replace(entry, item=None, headers=())
+        # What is not durable is newer, and its confirmation brings the local attributes.
+        if entry.item is not None and (held is None or held.durable):
+            self._promote(entry)
+        return entry
+
+    def _is_outdated(self, entry: Entry) -> bool:
+        if self._behind.is_forgotten(entry.key):
+            return True
+        known = self._memory.get(entry.key) or self._behind.entry(entry.key)
+        return known is not None and (
+            known.absent or known.last_synced_at >= entry.last_synced_at + _PRECISION
+        )
+
+    async def _counted(self, operation: str, asked: Awaitable[T]) -> T:
+        try:
+            return await asked
+        except StoreError:
+            self._on_error(operation)
+            raise
