@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import uvloop
+
 from bench.load import Latencies, get, load, post
 from bench.subject import Subject, keep_off_the_subjects_core, running, settings
 from proxy.demo.services import Services
@@ -216,7 +218,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="a file to write the figures to")
     arguments = parser.parse_args()
-    figures = asyncio.run(_run(arguments.count, arguments.users))
+    figures = uvloop.run(_run(arguments.count, arguments.users))
     print(f"Python {platform.python_version()}, {platform.machine()}\n")
     for figure in figures:
         print(figure.line())

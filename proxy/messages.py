@@ -123,6 +123,10 @@ class Request:
         """The header fields, raw and in order."""
         return tuple(self._message.raw_headers)
 
+    def values(self, name: str) -> list[str]:
+        """All values of a field."""
+        return self._message.headers.getall(name, [])
+
     def header(self, name: str) -> str:
         """The first value of a field, or an empty string."""
         return self._message.headers.get(name, "")
@@ -185,6 +189,9 @@ class Request:
 
     async def read_at_most(self, limit: int) -> tuple[bytes, bool]:
         """The body's first bytes, and whether that is all of it; stops at the first read that goes over `limit`."""
+        if self.payload.is_eof() and not self._continue_due and self.payload.exception() is None:
+            body = self.payload.read_nowait()  # it has all arrived, as most have
+            return body, len(body) <= limit
         parts: list[bytes] = []
         size = 0
         async for chunk in self.body():

@@ -16,10 +16,9 @@ WRONG_HOST = Problem(
 WRONG_ORIGIN = Problem(403, "The call comes from a page of another site.")
 NO_TOKEN = Problem(401, "A bearer token is needed, as in `Authorization: Bearer …`, and this is not it.")
 
-_AUTHORITY = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(?::[0-9]{0,5})?")
-_ORIGIN = re.compile(rb"https?://(?P<authority>[^/]*)", re.IGNORECASE)
-_TARGET = re.compile(rb"https?://(?P<authority>[^/?]*)", re.IGNORECASE)
-_LOOKED_AT = frozenset({b"host", b"origin", b"authorization"})
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(?::[0-9]{0,5})?")
+_ORIGIN = re.compile(r"https?://(?P<authority>[^/]*)", re.IGNORECASE)
+_TARGET = re.compile(r"https?://(?P<authority>[^/?]*)", re.IGNORECASE)
 _HTTP_1_1 = (1, 1)
 # Spellings of Host that were found to be ours: few in an honest pod, and to work one out again is no loss.
 _NAMES = 64
@@ -31,7 +30,7 @@ class Guard:
     def __init__(self, listen: Address, token_file: SecretFile | None) -> None:
         self._listen = listen
         self._token_file = token_file
-        self._own: set[tuple[bytes, str]] = set()
+        self._own: set[tuple[str, str]] = set()
 
     def refusal(self, request: Request) -> Problem | None:
         """Why a request is not answered, if it is not.
@@ -39,27 +38,25 @@ class Guard:
         A page that a browser was led to can reach loopback by a name of its own (DNS rebinding), which the Host shows,
         or by a plain form, which the Origin shows. Raises SecretUnreadable when there has never been a token.
         """
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in request.fields:
-            lower = name.lower()
-            if lower in _LOOKED_AT:
-                found.setdefault(lower, []).append(value)
-        if not self._is_for_us(request, found.get(b"host", [])):
+        hosts = request.values("Host")
+        if not self._is_for_us(request, hosts):
             return WRONG_HOST
-        if not all(_is_same_origin(origin, found.get(b"host", [])) for origin in found.get(b"origin", ())):
+        if not all(_is_same_origin(origin, hosts) for origin in request.values("Origin")):
             return WRONG_ORIGIN
-        return None if self._has_token(found.get(b"authorization", [])) else NO_TOKEN
+        if self._token_file is None or self._is_token(request.values("Authorization"), self._token_file):
+            return None
+        return NO_TOKEN
 
-    def _is_for_us(self, request: Request, hosts: list[bytes]) -> bool:
+    def _is_for_us(self, request: Request, hosts: list[str]) -> bool:
         if not request.target.startswith(b"/"):
-            absolute = _TARGET.match(request.target)
+            absolute = _TARGET.match(request.target.decode("latin-1"))
             if absolute is not None:  # its authority counts (RFC 9112 section 3.2.2)
                 hosts = [*hosts, absolute["authority"]]
         if not hosts:
             return request.version < _HTTP_1_1
         return all(self._is_own(host, request.local_host) for host in hosts)
 
-    def _is_own(self, authority: bytes, local_host: str) -> bool:
+    def _is_own(self, authority: str, local_host: str) -> bool:
         """Whether that is a name of ours on a connection which has reached that address of ours."""
         asked = (authority, local_host)
         if asked in self._own:
@@ -69,11 +66,11 @@ class Guard:
             self._own.add(asked)
         return is_own
 
-    def _is_name_of_ours(self, authority: bytes, local_host: str) -> bool:
+    def _is_name_of_ours(self, authority: str, local_host: str) -> bool:
         found = _AUTHORITY.fullmatch(authority)
         if found is None:
             return False
-        name = found["host"].decode("latin-1").lower().strip("[]")
+        name = found["host"].lower().strip("[]")
         if name in {"localhost", self._listen.host, local_host}:
             return True
         try:
@@ -81,16 +78,15 @@ class Guard:
         except ValueError:
             return False
 
-    def _has_token(self, sent: list[bytes]) -> bool:
-        if self._token_file is None:
-            return True
-        scheme, _, token = (sent[0] if len(sent) == 1 else b"").partition(b" ")
+    @staticmethod
+    def _is_token(sent: list[str], token_file: SecretFile) -> bool:
+        scheme, _, token = (sent[0] if len(sent) == 1 else "").partition(" ")
+        given, right = token.strip(" ").encode(errors="surrogateescape"), token_file.read().encode()
         # In constant time, so that a token can't be guessed byte by byte.
-        is_token = hmac.compare_digest(token.strip(b" "), self._token_file.read().encode())
-        return is_token and scheme.lower() == b"bearer"
+        return hmac.compare_digest(given, right) and scheme.lower() == "bearer"
 
 
-def _is_same_origin(origin: bytes, hosts: list[bytes]) -> bool:
+def _is_same_origin(origin: str, hosts: list[str]) -> bool:
     """Whether a page with this origin came from where the request goes: a page on another port of loopback did not."""
     found = _ORIGIN.fullmatch(origin)
     return found is not None and found["authority"].lower() in {host.lower() for host in hosts}

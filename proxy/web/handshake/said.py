@@ -65,10 +65,11 @@ class Asked:
     def ids(self, *names: str) -> list[str]:
         """The external ids of a body that is exactly those members, in that order."""
         document = self.members(names, names)
-        faults = [fault for name in names if (fault := _id_fault(_pointer(name), document[name]))]
-        if faults:
-            raise Invalid(*faults)
-        return [document[name] for name in names]
+        ids = [document[name] for name in names]
+        wrong = [(name, fault) for name, value in zip(names, ids, strict=True) if (fault := _id_fault(value))]
+        if wrong:
+            raise Invalid(*(Fault(_pointer(name), fault) for name, fault in wrong))
+        return ids
 
     def id_list(self, name: str) -> list[str]:
         """The external ids of a body that is exactly `{name: [ids]}`, each once."""
@@ -78,9 +79,9 @@ class Asked:
         if len(listed) > BATCH_IDS:
             raise Invalid(Fault(_pointer(name), f"must list at most {BATCH_IDS} ids"))
         for at, one in enumerate(listed):
-            fault = _id_fault(f"{_pointer(name)}/{at}", one)
+            fault = _id_fault(one)
             if fault:
-                raise Invalid(fault)
+                raise Invalid(Fault(f"{_pointer(name)}/{at}", fault))
         return list(dict.fromkeys(listed))
 
     def internal_id(self) -> str:
@@ -146,10 +147,11 @@ def _object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _id_fault(pointer: str, value: object) -> Fault | None:
+def _id_fault(value: object) -> str | None:
+    """What is wrong with an external id, if anything is."""
     if not isinstance(value, str):
-        return Fault(pointer, "must be a string")
-    return None if is_valid_id(value) else Fault(pointer, f"must be 1 to {MAX_ID_BYTES} bytes of UTF-8")
+        return "must be a string"
+    return None if is_valid_id(value) else f"must be 1 to {MAX_ID_BYTES} bytes of UTF-8"
 
 
 def _pointer(name: str) -> str:

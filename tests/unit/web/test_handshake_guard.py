@@ -16,15 +16,17 @@ from proxy.web.handshake.guard import NO_TOKEN, WRONG_HOST, WRONG_ORIGIN, Guard
 class Sent:
     """What the guard looks at of a request."""
 
-    fields: list[tuple[bytes, bytes]]
+    fields: list[tuple[str, str]]
     target: bytes = b"/v1/login"
     version: tuple[int, int] = (1, 1)
     local_host: str = "10.1.2.3"
 
+    def values(self, name: str) -> list[str]:
+        return [value for its_name, value in self.fields if its_name.lower() == name.lower()]
+
 
 def sent(*fields: tuple[str, str], **rest: object) -> Request:
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in fields]
-    return cast("Request", Sent(raw, **rest))  # type: ignore[arg-type]
+    return cast("Request", Sent(list(fields), **rest))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
