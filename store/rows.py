@@ -24,7 +24,7 @@ class Rows:
 
     `promote(entry)` takes what was read into memory. `on_lookup(resource, "database", result)`: hit, miss or error, for
     each key that was read. `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what
-    failed besides: find, reserve, change or longest_unsynced. The database and what is written behind are others' to
+    failed besides: find, reserve, change or unsynced. The database and what is written behind are others' to
     close.
     """
 
@@ -92,7 +92,7 @@ class Rows:
         # What is forgotten now may be read all the same, even if the database has learned it by then.
         forgotten = self._behind.forgotten()
         unsynced = self._database.longest_unsynced(resource, before=before, after=after, limit=limit)
-        entries = await self._counted("longest_unsynced", unsynced)
+        entries = await self._counted("unsynced", unsynced)
         standing = [entry for entry in entries if entry.key not in forgotten and not self._is_outdated(entry)]
         return standing, next_position(entries, limit)
 
@@ -166,9 +166,7 @@ class Rows:
         if self._behind.is_forgotten(entry.key):
             return True
         known = self._memory.get(entry.key) or self._behind.entry(entry.key)
-        return known is not None and (
-            known.absent or known.last_synced_at >= entry.last_synced_at + _PRECISION
-        )
+        return known is not None and known.last_synced_at >= entry.last_synced_at + _PRECISION
 
     async def _counted(self, operation: str, asked: Awaitable[T]) -> T:
         try:

@@ -143,10 +143,10 @@ class Table:
         if synced_at is not None:
             values["synced_at"] = rfc3339(synced_at)
             changes.append("last_synced_at = :synced_at")
-        sql = f"SELECT {self._read} FROM {self.name}{self._of_key}"
         if changes:
-            sql = f"UPDATE {self.name} SET {', '.join(changes)}{self._of_key} RETURNING {self._read}"
-        return next(iter(self._entries(connection, sql, values)), None)
+            connection.execute(f"UPDATE {self.name} SET {', '.join(changes)}{self._of_key}", values)
+        # Not by RETURNING, which gives a REAL column's number as it was bound and not as it is stored.
+        return next((entry for _, entry in self.get(connection, [external_id])), None)
 
     def erase(self, connection: sqlite3.Connection, external_id: str) -> tuple[bytes | None, ...] | None:
         """Delete the row. Returns what it had, whatever a person has made of it: the item, its headers, the internal

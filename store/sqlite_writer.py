@@ -34,6 +34,22 @@ class Connection(aiosqlite.Connection):
         super().__init__(partial(sqlite3.connect, uri, uri=True, isolation_level=None), _CHUNK)
         # A program that fails without closing must end all the same: what is committed is durable.
         self._thread.daemon = True
+        self._stopped: asyncio.Future[Any] | None = None
+
+    def stop(self) -> "asyncio.Future[Any] | None":
+        """Tell the thread to end."""
+        self._stopped = super().stop()
+        return self._stopped
+
+    async def _connect(self) -> "Connection":
+        try:
+            await super()._connect()
+        except BaseException:
+            # aiosqlite does not wait for the thread here, which would then speak to a loop that may be gone.
+            if self._stopped is not None:
+                await self._stopped
+            raise
+        return self
 
     async def run(self, function: Run[T]) -> T:
         """What `function` returns or raises, called with the connection in its thread."""

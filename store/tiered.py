@@ -44,7 +44,7 @@ class TieredStore:
     all others are rowless: they live in memory alone, under the internal id `derive_id(key, 0)`, which is that of an
     entity without a row. `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`).
     `on_lookup(resource, tier, result)`: tier memory or database, result hit, miss or error. `on_error(operation)`: get,
-    put, invalidate, erase, find, reserve, change, longest_unsynced or stats, as the database failed it; queue_full when
+    put, invalidate, erase, find, reserve, change, unsynced or stats, as the database failed it; queue_full when
     a write was not queued because the database is behind by `max_pending` keys. The database is its opener's to close,
     after this.
     """
@@ -243,7 +243,7 @@ class TieredStore:
         """Up to `limit` (at least 1) representations that were last synced before `before` (epoch seconds), from
         behind `after` on; fewer, too, when there are more. Raises StoreError, as `find` does."""
         if resource in self._tables:
-            rows = self._rows_for("longest_unsynced")
+            rows = self._rows_for("unsynced")
             return Page(*await rows.longest_unsynced(resource, before=before, after=after, limit=limit))
         entries = self.memory.longest_unsynced(resource, before=before, after=after, limit=limit)
         return Page(entries, next_position(entries, limit))

@@ -12,8 +12,9 @@ from proxy.web.handshake.said import Answer, Asked, Invalid, Said
 from proxy.web.handshake.shape import EntityShape
 from store.entry import Entry, Key
 
-# Entities that are kept as JSON: those of a shift's logins, in some 2 MiB. To render one again costs 15 us.
+# Entities that are kept as JSON, for the logins of a shift: to render one costs 15 us. Some 2 MiB, 10 at the most.
 _SHOWN = 2048
+_SHOWN_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,15 @@ class Face:
             return known[1]
         rendered = self.shape.render(entry)
         self._shown.pop(entity, None)
-        if len(self._shown) >= _SHOWN:
-            del self._shown[next(iter(self._shown))]
-        self._shown[entity] = entry, rendered
+        if len(rendered) <= _SHOWN_BYTES:
+            if len(self._shown) >= _SHOWN:
+                del self._shown[next(iter(self._shown))]
+            self._shown[entity] = entry, rendered
         return rendered
+
+    def forget(self, entity: str) -> None:
+        """Keep nothing of an entity."""
+        self._shown.pop(entity, None)
 
 
 def cache_of(found: Iterable[Present]) -> Cache:

@@ -198,7 +198,10 @@ def delete(face: Face, scope: str) -> Call:
     async def answer(asked: Asked) -> Said:
         asked.parameters()
         entity = await face.known(asked)
-        await face.entities.erase(entity)
+        try:
+            await face.entities.erase(entity)
+        finally:
+            face.forget(entity)
         return Said(to_json({"erased": True, "scope": scope}), about=(face.key(entity),))
 
     operation = Operation(

@@ -113,7 +113,7 @@ class Database:
     async def longest_unsynced(
         self, resource: str, *, before: float, after: Position | None, limit: int
     ) -> list[Entry]:
-        self._called("longest_unsynced", [])
+        self._called("unsynced", [])
         unsynced = sorted(
             (Position(row.last_synced_at, row.internal_id or ""), row)
             for key, row in self.rows.items()

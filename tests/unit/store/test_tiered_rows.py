@@ -156,10 +156,10 @@ async def test_what_is_forgotten_during_a_list_is_not_in_it(world: World, databa
 
 
 async def test_a_list_that_fails_is_told_and_counted(world: World, database: Database) -> None:
-    database.broken.add("longest_unsynced")
+    database.broken.add("unsynced")
     with pytest.raises(StoreError):
         await unsynced(world)
-    assert world.errors == ["longest_unsynced"]
+    assert world.errors == ["unsynced"]
     assert not world.store.degraded
     with pytest.raises(StoreError, match="no database"):
         await unsynced(World(None))
