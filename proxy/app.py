@@ -20,6 +20,7 @@ from proxy.server import Server, ServerLimits
 from proxy.stores import derive_id, table_specs
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
+from proxy.web.handshake.router import OTHER as HANDSHAKE_ROUTE
 from proxy.web.ops import OpsHandler
 from proxy.wiring import Parts, limits_of
 from store.base import StoreError, TableSpec
@@ -195,17 +196,19 @@ class App:
                 idle_timeout=limits.idle_timeout,
                 connections=limits.connections,
             ),
-            on_error=self._answered_by_server,
+            on_error=partial(
+                self._answered_by_server, HANDSHAKE_ROUTE if name == "handshake" else "passthrough"
+            ),
         )
         host, port = await server.listen(address.host, address.port)
         self._stack.push_async_callback(server.drain, 0)
         self.addresses[name] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return server
 
-    def _answered_by_server(self, code: int, error: BaseException | None) -> None:
+    def _answered_by_server(self, route: str, code: int, error: BaseException | None) -> None:
         """A request that no handler saw, or whose handler failed; the latter was counted on its way."""
         if error is None:
-            self.metrics.request("passthrough", "other", code, "error", 0.0)
+            self.metrics.request(route, "other", code, "error", 0.0)
         else:
             self._crashed("request handler", error)
 

@@ -5,6 +5,7 @@ durable: whoever keeps it finds it again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from proxy.metrics import Metrics
 from proxy.resolver import Found, NotFound, Resolution, Resolver
 from store.base import Position, StoreError
 from store.entry import Column, Entry, Key, Write
+from store.generation import Watch
 from store.tiered import Page, TieredStore
 
 _UUID_LENGTH = 36
@@ -61,8 +63,9 @@ class Explanation:
     """What is held of an entity, and what the next request for it would come to."""
 
     entry: Entry | None
-    """Not necessarily with its internal id."""
-    internal_id: str | None
+    """What the next request finds."""
+    shown: Entry | None
+    """What has the internal id, version and time of last sync, if anything has."""
     decision: Decision
     passes_on: bool
     """Whether a request that has to ask the upstream would go through as it is: its answers can't be held."""
@@ -99,11 +102,18 @@ class Entities:
 
     async def ensure(self, ids: Sequence[str], fields: Iterable[RawField] = ()) -> dict[str, Outcome]:
         """Each entity from the local copy, or fetched where there is none; `fields` go with a fetch."""
-        return await self._outcomes(ids, await self._resolver.ensure(ids, fields=fields))
+        with closing(self._store.watch_erasures(map(self._key, ids))) as unerased:
+            return await self._outcomes(ids, await self._resolver.ensure(ids, fields=fields), unerased)
 
     async def refresh(self, entity: str, fields: Iterable[RawField] = ()) -> Outcome:
         """The entity as the upstream has it now; `fields` go with the fetch."""
-        return (await self._outcomes([entity], await self._resolver.refresh(entity, fields=fields)))[entity]
+        with closing(self._store.watch_erasures([self._key(entity)])) as unerased:
+            resolution = await self._resolver.refresh(entity, fields=fields)
+            return (await self._outcomes([entity], resolution, unerased))[entity]
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether memory has this very entry."""
+        return self._store.memory.get(entry.key) is entry
 
     async def held(self, entity: str) -> Entry | None:
         """The representation that is held, however old; the upstream is never asked. Raises StoreError."""
@@ -112,16 +122,24 @@ class Entities:
             return None
         if self._is_confirmed(entry):
             return entry
-        confirmed = await self._store.confirm([self._write(entry)], at=self._clock())
-        if not confirmed:
-            raise StoreError("confirm: not durable")
-        return confirmed[entry.key]
+        with closing(self._store.watch_erasures([entry.key])) as unerased:
+            confirmed = await self._confirm([entry], unerased)
+            if not confirmed and unerased.is_current(entry.key):
+                raise StoreError("confirm: not durable")
+        return confirmed.get(entry.key)
 
     async def mark_synced(self, entity: str) -> bool:
-        """Move the time of last sync to now, and nothing else; whether there is a copy. Raises StoreError."""
-        if await self.held(entity) is None:
-            return False
-        return await self._store.change(self._key(entity), synced_at=self._clock()) is not None
+        """Move the time of last sync to now, and nothing else; whether there is a row, or a copy in memory.
+
+        Raises StoreError.
+        """
+        key = self._key(entity)
+        if await self._store.change(key, synced_at=self._clock()) is not None:
+            return True
+        # What was fetched a moment ago may be on its way to its row.
+        return await self.held(entity) is not None and (
+            await self._store.change(key, synced_at=self._clock()) is not None
+        )
 
     async def change(self, entity: str, local: Mapping[str, Column]) -> Entry | None:
         """Set local attributes by column; the entity as it stands then, or None if there is no row of it.
@@ -133,7 +151,12 @@ class Entities:
     async def erase(self, entity: str) -> None:
         """Forget the entity altogether. Raises StoreError."""
         self._metrics.invalidated(self.name, "erasure")
+        self._resolver.let_go(entity)
         await self._store.erase(self._key(entity))
+
+    async def finish_erasures(self) -> None:
+        """Remove what earlier erasures had to leave in the files. Raises StoreError if it is still there."""
+        await self._store.finish_erasures()
 
     async def find(self, internal_id: str) -> str | None:
         """The external id that belongs to an internal one (lower-case UUID). Raises StoreError."""
@@ -146,7 +169,8 @@ class Entities:
 
     async def is_internal(self, value: str) -> bool:
         """Whether what should be an external id is an internal one of ours. Raises StoreError."""
-        return await self.find(value.lower()) is not None and not _is_known(await self._look(value))
+        owner = await self.find(value.lower())
+        return owner not in {None, value} and not _is_known(await self._look(value))
 
     async def longest_unsynced(self, *, before: float, after: Position | None, limit: int) -> Page:
         """Up to `limit` entities that were last synced before `before` (epoch seconds), from behind `after` on.
@@ -157,14 +181,16 @@ class Entities:
 
     async def explain(self, entity: str) -> Explanation:
         """What is held of an entity, and what the next request for it would come to. Raises StoreError."""
-        held = await self.held(entity)
         entry, decision, passes_on = await self._resolver.explain(entity)
-        known = held or entry
-        return Explanation(
-            entry, None if known is None else known.internal_id, decision, passes_on, self._clock()
-        )
+        shown = await self.held(entity)
+        if shown is None:  # of what is gone, or said to be, the row has the ids still
+            key = self._key(entity)
+            shown = (await self._store.rows([key])).get(key)
+        return Explanation(entry, shown, decision, passes_on, self._clock())
 
-    async def _outcomes(self, ids: Sequence[str], resolution: Resolution) -> dict[str, Outcome]:
+    async def _outcomes(
+        self, ids: Sequence[str], resolution: Resolution, unerased: Watch
+    ) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
         found: dict[str, Found] = {}
         for entity in ids:
@@ -178,25 +204,29 @@ class Entities:
                 case None:
                     outcomes[entity] = _unavailable(resolution)
         unconfirmed = [outcome.entry for entity, outcome in found.items() if entity not in outcomes]
-        if unconfirmed:
-            confirmed = await self._store.confirm(
-                [self._write(entry) for entry in unconfirmed], at=self._clock()
-            )
-            for entry in unconfirmed:
-                shown = confirmed.get(entry.key)
-                outcomes[entry.key.id] = (
-                    NotDurable() if shown is None else Present(shown, found[entry.key.id].source)
-                )
+        confirmed = await self._confirm(unconfirmed, unerased) if unconfirmed else {}
+        for entry in unconfirmed:
+            shown = confirmed.get(entry.key)
+            if shown is not None:
+                outcomes[entry.key.id] = Present(shown, found[entry.key.id].source)
+            elif unerased.is_current(entry.key):
+                outcomes[entry.key.id] = NotDurable()
+            else:  # what was under way must not bring it back: it is for the next call to ask again
+                outcomes[entry.key.id] = Unavailable("erased_meanwhile")
         return {entity: outcomes[entity] for entity in ids}
 
     def _is_confirmed(self, entry: Entry) -> bool:
         """Whether its internal id and local attributes are certain, and will be found again."""
         return entry.durable or (self._config.storage == "memory" and entry.internal_id is not None)
 
+    async def _confirm(self, entries: Sequence[Entry], unerased: Watch) -> dict[Key, Entry]:
+        writes = [self._write(entry) for entry in entries]
+        return await self._store.confirm(writes, at=self._clock(), unerased=unerased)
+
     async def _look(self, entity: str) -> Entry | None:
         key = self._key(entity)
         entry = self._store.peek(key)
-        return entry if entry is not None else (await self._store.load([key])).get(key)
+        return entry if entry is not None else await self._store.read(key)
 
     def _write(self, entry: Entry) -> Write:
         if entry.item is None:

@@ -151,7 +151,7 @@ class Fetcher:
             # The envelope is at fault, not the ids: let requests through as they are for a while.
             self._pass_on_until = self._monotonic() + _PASS_ON_SECONDS
             found = None if error.items is None else bulk.take_requested(error.items, wish.ids)[0]
-            return self._beyond(wish, found)
+            return self._beyond(wish, found, lists_all=False)
 
     def _bulk_results(self, wish: Wish, fetched: Fetched, requested_at: float) -> dict[str, Result]:
         items = self.answer.parse(fetched.body)
@@ -262,18 +262,22 @@ class Fetcher:
             self._all_pass_on_until = self._monotonic() + _PASS_ON_SECONDS
         return self._pass_on(wish, found)
 
-    def _beyond(self, wish: Wish, found: _Listed) -> dict[str, Result]:
+    def _beyond(self, wish: Wish, found: _Listed, *, lists_all: bool = True) -> dict[str, Result]:
         """There is a newer answer, which can't be held: the copies are left for when the upstream fails.
 
-        `found` is what it lists, or None if that can't be told.
+        `found` is what it lists, or None if that can't be told; `lists_all`: what it leaves out is absent.
         """
         for held in wish.held.values():
             if held.item is not None:
                 self._keeper.demote(wish, held, self.answer.item(held.item))
         if found is None:
             return dict.fromkeys(wish.ids, PassOn())
-        unheld = self._keeper.unheld
-        return {entity: PassOn(unheld(wish, entity, found.get(entity))) for entity in wish.ids}
+        return {
+            entity: PassOn(self._keeper.unheld(wish, entity, found.get(entity)))
+            if lists_all or entity in found
+            else PassOn()
+            for entity in wish.ids
+        }
 
     def _mark(self, wish: Wish) -> None:
         self._uncacheable.update({Key(self.name, entity, wish.variant): None for entity in wish.ids})

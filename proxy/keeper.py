@@ -68,7 +68,8 @@ class Keeper:
     def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
         """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""
         if held.stale_while_revalidate != 0.0:
-            demoted = replace(held, stale_while_revalidate=0.0)
+            now = self._store.memory.get(held.key) or held  # its time of last sync may have been moved since
+            demoted = replace(held, stale_while_revalidate=0.0, last_synced_at=now.last_synced_at)
             self._store.put(self._write(demoted, item), seen=wish.seen)
 
     def _write(self, entry: Entry, item: bulk.Item) -> Write:

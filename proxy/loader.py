@@ -134,10 +134,11 @@ class Loader:
             return dict.fromkeys(want.ids, Failure("overloaded", retry_after=1.0))
         self._waiters += 1
         try:
+            started = asyncio.get_running_loop().time()
             if want.anew and not await self._earlier_have_landed(want):
                 return dict.fromkeys(want.ids, Failure("timeout"))
             flights, joined = self._boarded(want)
-            await self._wait(want, flights)
+            await self._wait(want, flights, started + self._fetcher.timeout)
         finally:
             self._waiters -= 1
         results: dict[str, Result] = {}
@@ -173,6 +174,11 @@ class Loader:
         if landed:
             await asyncio.wait(landed, timeout=self._fetcher.timeout)
         return all(one.done() for one in landed)
+
+    def let_go(self, entity: str) -> None:
+        """The entity was erased: a call that is yet to be made leaves it out, and nobody joins one for it any more."""
+        for key in [key for key in self._flights if key.id == entity]:
+            del self._flights[key]
 
     def is_under_way(self, entity: str) -> bool:
         """Whether a fetch of the entity is under way that may be joined."""
@@ -314,12 +320,12 @@ class Loader:
             flight.seen.close()
         flight.landed.set_result(results)
 
-    async def _wait(self, want: Want, flights: Mapping[str, _Flight]) -> None:
-        """Wait for all that is needed, as long as a call may take; then, as far as patience goes, for what there is
+    async def _wait(self, want: Want, flights: Mapping[str, _Flight], until: float) -> None:
+        """Wait for all that is needed, until then (the loop's time); then, as far as patience goes, for what there is
         a copy of."""
         needed = {flight.landed for entity, flight in flights.items() if entity not in want.usable}
         if needed:
-            await asyncio.wait(needed, timeout=self._fetcher.timeout)
+            await asyncio.wait(needed, timeout=max(0.0, until - asyncio.get_running_loop().time()))
         late = {flight for entity, flight in flights.items() if entity in want.usable}
         await self._wait_a_while(late, want.patience)
 
@@ -341,10 +347,14 @@ def _for_waiter(result: Result, *, is_same_caller: bool) -> Result:
     match result:
         case Loaded(entry, stored):
             if not stored:
-                return PassOn(result)
+                return PassOn(result if is_same_caller else None)
             return Loaded(entry, stored, collapsed=True, validated=result.validated)
         case Missing(entry, stored):
-            return Missing(entry, stored, collapsed=True) if stored else PassOn(result)
+            if not stored:
+                return PassOn(result if is_same_caller else None)
+            return Missing(entry, stored, collapsed=True)
+        case PassOn() if not is_same_caller:
+            return PassOn()
         case Refused() if not is_same_caller:
             return PassOn()
         case Failure(reason, _, retry_after) if not is_same_caller:

@@ -207,6 +207,10 @@ class Resolver:
         results = _as_data(await self._loader.load(want))
         return self._counted({entity: decision}, _combine({entity: decision}, results))
 
+    def let_go(self, entity: str) -> None:
+        """The entity was erased: what has not been asked for yet on its behalf is not asked for."""
+        self._loader.let_go(entity)
+
     async def explain(self, entity: str) -> tuple[Entry | None, Decision, bool]:
         """What is held of an entity; what a plain request for it would come to now; and whether, the upstream having
         to be asked, the request would be passed on as it is. Nothing is fetched."""

@@ -100,6 +100,8 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
         calls, [face.shape for face in faces], version=__version__, secured=config.token_file is not None
     )
     token_file = SecretFile(config.token_file, one_line=True) if config.token_file else None
+    if token_file is not None:
+        token_file.read()  # while it can't be read later, the token of now goes on to count
     observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level, noted=_NOTED)
     return HandshakeRouter(calls, document, Guard(config.listen, token_file), observer, clock=parts.clock)
 

@@ -11,6 +11,10 @@ class StoreError(Exception):
     """The store could not do what was asked; nothing was half-written. The message names no entity."""
 
 
+class Unfinished(StoreError):
+    """What was asked for is done and durable, but bytes of what is gone are still in the files; it is tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableSpec:
     """How one resource stands in a database."""
@@ -119,7 +123,8 @@ class Store(Protocol):
         """Forget the entities altogether: rows, ids, local attributes.
 
         Once this returns it is durable, and no file of the store has a plain byte of them. If that alone fails, the
-        rows being gone, it raises StoreError and goes on trying behind.
+        rows being gone, it raises Unfinished and goes on trying behind. Without keys it is what earlier erasures left
+        to do that is done.
         """
         ...
 

@@ -74,6 +74,11 @@ class Rows:
             found |= still | again
         return found
 
+    async def standing(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """The rows that there are, as the database has them, whatever is known besides. One that fails has none."""
+        answers = await self._reads.get(keys)
+        return {key: row for key, row in answers.items() if row is not None}
+
     async def find(self, resource: str, internal_id: str) -> str | None:
         """The external id of the row with that internal id. Raises StoreError."""
         return await self._counted("find", self._database.find(resource, internal_id))
@@ -157,6 +162,11 @@ class Rows:
         is_gone = not is_current and (held is None or held.absent)
         if is_gone or was_forgotten or self._behind.is_forgotten(key):
             return replace(entry, item=None, headers=())
+        if entry.item is None and held is not None and held.durable and held.item is not None:
+            # The row has made room for others; memory still has what it lost.
+            entry = replace(
+                held, local=entry.local, version=entry.version, last_synced_at=entry.last_synced_at
+            )
         # What is not durable is newer, and its confirmation brings the local attributes.
         if entry.item is not None and (held is None or held.durable):
             self._promote(entry)

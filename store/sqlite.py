@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from store.base import Adopted, Position, StoreError, StoreStats, TableSpec
+from store.base import Adopted, Position, StoreError, StoreStats, TableSpec, Unfinished
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
 from store.sqlite_adopt import Adoption
@@ -163,15 +163,21 @@ class SqliteStore:
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """Forget the entities altogether: rows, ids, local attributes, and every byte of them in the files.
 
-        Raises StoreError. The rows may be gone then, and be it only their bytes that are not, which the next erasure
-        or `prune` tries again; so does an opening after a crash.
+        Raises StoreError; Unfinished if the rows are gone and only bytes are not, which the next erasure (be it without
+        keys) or `prune` tries again; so does an opening after a crash.
         """
         keys = [key for key in keys if self._has_row(key)]
-        if not keys:
+        if not keys and not self._remains.is_due:
             return
         async with self._operation("erase"):
-            await self._writer.submit(partial(self._erase, keys), rows=len(keys))
-            await self._writer.submit(self._remains.remove, is_alone=True)
+            if keys:
+                await self._writer.submit(partial(self._erase, keys), rows=len(keys))
+            try:
+                await self._writer.submit(self._remains.remove, is_alone=True)
+            except FOREIGN_ERRORS as error:
+                raise Unfinished(f"erase: {error_name(error)}") from None
+            except StoreError as error:
+                raise Unfinished(str(error)) from None
 
     async def longest_unsynced(
         self, resource: str, *, before: float, after: Position | None, limit: int

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from store.base import TableSpec
 from store.entry import Column, Entry, Write
 from store.migrations import HELD, INVALIDATED, quoted
-from store.sqlite_rows import REFRESHED, local_of, values_of
+from store.sqlite_rows import REFRESHED, values_of
 from store.sqlite_table import DeriveId, Table
 
 Outcome = Literal["added", "updated", "renamed", "replaced"]
@@ -102,7 +102,8 @@ class Adoption:
                 # To whoever knows the internal id, that row is the one that goes on, under another external id.
                 outcome = "renamed"
                 connection.execute(self._delete, (named.rowid,))
-                local = dict(local_of(self._table.locals, named.local)) | local
+                # Local attributes belong to the internal id, and so does not having any.
+                local = dict(zip(self._table.locals, named.local, strict=True)) | local
                 values["version"] = max(named.version, entry.version)
         is_newer = known.state != HELD or values["last_synced_at"] >= known.last_synced_at
         if entry.item is not None and is_newer:

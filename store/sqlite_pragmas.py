@@ -12,8 +12,9 @@ from store.migrations import prepare, quoted
 from store.sqlite_files import FOREIGN_ERRORS, Files, open_error
 from store.sqlite_writer import Connection, Run
 
-BUSY_TIMEOUT_MS = 2_000
-"""How long a person's shell may hold the write lock before we give up: well below a client's own 5 s."""
+BUSY_TIMEOUT_MS = 1_000
+"""How long a person's shell may hold the write lock before we give up: with an upstream's whole time before it, within
+a client's own 5 s."""
 
 _LOG_PAGES = 1_000
 """Pages after which SQLite empties its write-ahead log: its own default, 4 MB. Less where the bound is small."""

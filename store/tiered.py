@@ -73,6 +73,7 @@ class TieredStore:
         self._is_missing = bool(tables) and database is None
         self._failing: set[str] = set()  # the operations that failed when they were last tried
         self._generations = Generations()
+        self._erasures = Generations()
         self._behind: WriteBehind | None = None
         self._rows: Rows | None = None
         if database is not None:
@@ -123,9 +124,20 @@ class TieredStore:
             found |= await self._rows.load(asked)
         return found
 
+    async def read(self, key: Key) -> Entry | None:
+        """`load` of one key, for who must know. Raises StoreError when it can't be known what there is."""
+        entry = (await self.load([key])).get(key)
+        if entry is None and not self._is_rowless(key) and (self._database is None or "get" in self._failing):
+            raise StoreError("get: it is not known what there is")
+        return entry
+
     def watch(self, keys: Iterable[Key]) -> Watch:
         """Have what happens to these keys from here on counted, for `put`. Close the watch at the end."""
         return self._generations.watch(keys)
+
+    def watch_erasures(self, keys: Iterable[Key]) -> Watch:
+        """Have erasures of these entities from here on counted, for `confirm`. Close the watch at the end."""
+        return self._erasures.watch(keys)
 
     def put(self, write: Write, *, seen: Watch | None = None) -> bool:
         """Keep the entry: in memory at once; behind that in the database, if it has a row there and is no absence.
@@ -171,6 +183,7 @@ class TieredStore:
         every use, as it does from the start of the call, but its row may be there.
         """
         entity = key._replace(variant="")
+        self._erasures.changed(entity)
         self._generations.invalidated(entity)
         self.memory.discard(entity)
         if self._is_rowless(entity):
@@ -179,23 +192,37 @@ class TieredStore:
             raise StoreError("erase: there is no database")
         await self._behind.erase(entity)
 
-    async def confirm(self, writes: Sequence[Write], *, at: float) -> dict[Key, Entry]:
+    async def finish_erasures(self) -> None:
+        """Remove from the files what earlier erasures had to leave there. Raises StoreError if it is still there."""
+        if self._database is not None:
+            await self._database.erase_many([])
+
+    async def confirm(self, writes: Sequence[Write], *, at: float, unerased: Watch) -> dict[Key, Entry]:
         """These entities, none of them a variant, as they may be shown to somebody who keeps their internal ids.
 
-        What is on its way to the database is waited for, and given back as the database holds it, also when it is
+        An entity that has a row already is given back with what that row has of ours, and waits for nothing. Of a new
+        one what is on its way to the database is waited for, and given back as the database holds it, also when it is
         newer; what could not be queued or stored is tried once more, while memory still has it. What the database does
-        not get to hold has its internal id reserved (last synced `at`, epoch seconds, if there is no row). A key for
-        which the database failed is missing.
+        not get to hold has its internal id reserved (last synced `at`, epoch seconds, if there is no row). Missing is a
+        key for which the database failed, and one that was erased since `unerased` watches: an erasure wins over what
+        was under way, and its row must not come back.
         """
         shown: dict[Key, Entry] = {}
         waiters: dict[Key, asyncio.Future[Entry]] = {}
         unheld: list[Entry] = []
+        rows = await self.rows([write.entry.key for write in writes if not write.entry.durable])
         for write in writes:
             entry = write.entry
             if self._is_rowless(entry.key):
                 shown[entry.key] = self._with_id(entry)
             elif entry.durable:
                 shown[entry.key] = entry
+            elif (row := rows.get(entry.key)) is not None:
+                # What is on its way there makes another version of it.
+                version = row.version + (self.memory.get(entry.key) is entry and row.item != entry.item)
+                shown[entry.key] = replace(
+                    entry, internal_id=row.internal_id, version=version, local=row.local, durable=False
+                )
             elif (waiter := self._written(write)) is not None:
                 waiters[entry.key] = waiter
             else:
@@ -204,7 +231,16 @@ class TieredStore:
         written = dict(zip(waiters, outcomes, strict=True))
         shown |= {key: outcome for key, outcome in written.items() if isinstance(outcome, Entry)}
         unheld += (entry for entry, _ in writes if isinstance(written.get(entry.key), Invalidated))
-        return shown | await self._reserved(unheld, at)
+        shown |= await self._reserved([entry for entry in unheld if unerased.is_current(entry.key)], at)
+        return {key: entry for key, entry in shown.items() if unerased.is_current(key)}
+
+    async def rows(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """The rows of these entities that there are, husks too, as the database has them and whatever memory knows.
+
+        A database that fails has none.
+        """
+        asked = [key for key in keys if self._has_row(key)]
+        return {} if self._rows is None or not asked else await self._rows.standing(asked)
 
     async def find(self, resource: str, internal_id: str) -> str | None:
         """The external id of the entity with that internal id (lower-case UUID), if there is one.

@@ -35,6 +35,8 @@ class _Invalidation:
 
     is_erasure: bool = False
     """The row has to go, too."""
+    is_invalidation: bool = False
+    """It has to be forgotten even if the database can't be told."""
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
@@ -103,8 +105,8 @@ class WriteBehind:
         return self._forget_later(key, is_erasure=False)
 
     def erase(self, key: Key) -> asyncio.Future[None]:
-        """Queue the erasure, as `invalidate` does. One that fails is told again as an invalidation: who was told of
-        the failure may have written to the row since."""
+        """Queue the erasure, as `invalidate` does. One that fails has changed nothing, and is not told again: that is
+        for who was told of the failure."""
         return self._forget_later(key, is_erasure=True)
 
     def entry(self, key: Key) -> Entry | None:
@@ -165,11 +167,13 @@ class WriteBehind:
             _fail(dropped.waiters, Invalidated("put: invalidated meanwhile"))
         if self._is_closed:
             # Nobody will tell the database any more.
-            self._unforgotten[key] = None
+            if not is_erasure:
+                self._unforgotten[key] = None
             invalidation = _Invalidation()
         else:
             invalidation = self._invalidations.setdefault(key, _Invalidation())
         invalidation.is_erasure |= is_erasure
+        invalidation.is_invalidation |= not is_erasure
         waiter = _waiter(invalidation.waiters)
         if self._is_closing:
             _fail([waiter], StoreError("forget: the store is closed"))
@@ -222,7 +226,7 @@ class WriteBehind:
             again = (key for key in self._unforgotten if key not in self._writing)
             for key in list(islice(again, BATCH)):
                 del self._unforgotten[key]
-                self._forgetting.setdefault(key, _Invalidation())
+                self._forgetting.setdefault(key, _Invalidation()).is_invalidation = True
             if self._forgetting:
                 await self._forget(self._forgetting)
             # Not for what has failed just now: it would be told again without end.
@@ -251,7 +255,8 @@ class WriteBehind:
             _fail(put.waiters, StoreError("put: the store is closed"))
         for invalidation in (*self._forgetting.values(), *self._invalidations.values()):
             _fail(invalidation.waiters, StoreError("forget: the store is closed"))
-        self._unforgotten |= dict.fromkeys((*self._forgetting, *self._invalidations))
+        for invalidations in (self._forgetting, self._invalidations):
+            self._stay_forgotten(invalidations)
         self._puts, self._writing, self._forgetting, self._invalidations = {}, {}, {}, {}
 
     async def _forget(self, batch: _Invalidations) -> None:
@@ -271,7 +276,7 @@ class WriteBehind:
             await tell(list(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, later batches must be written
             failure = _as_store_error(operation, error)
-            self._unforgotten |= dict.fromkeys(batch)
+            self._stay_forgotten(batch)
         self._on_result(operation, failure is None)
         for key, invalidation in batch.items():
             del self._forgetting[key]
@@ -281,6 +286,10 @@ class WriteBehind:
                 _settle(waiter, None)
         # The puts of these keys have waited.
         self._wake_put.set()
+
+    def _stay_forgotten(self, invalidations: _Invalidations) -> None:
+        """What the database could not be told. A mere erasure is not among it: it has failed, and the row stands."""
+        self._unforgotten |= {key: None for key, one in invalidations.items() if one.is_invalidation}
 
     async def _put(self, batch: dict[Key, _Put]) -> None:
         outcomes = await self._try_put([put.write for put in batch.values()])

@@ -19,8 +19,10 @@ SELECT json_build_object(
   ),
   'lastSyncedAt', "lastSyncedAt"::timestamptz,
   -- The table is not what the user service sends, only near to it: usable at once, and fetched again behind the first
-  -- use. Without lifetime and item the ids alone are taken over, and the user is fetched when first asked for.
+  -- use, if that comes within stale_while_revalidate from now. Without lifetime, receivedAt and item the ids alone are
+  -- taken over, and the user is fetched when first asked for.
   'lifetime', 0,
+  'receivedAt', extract(epoch FROM now()),
   'item', json_strip_nulls(json_build_object(
     'id', "userId",
     'name', name,

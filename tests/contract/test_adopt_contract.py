@@ -146,7 +146,7 @@ async def test_two_rows_become_one(store: Store, item: bytes | None, synced: flo
     assert await store.adopt_many([adopted("a", item, synced=synced)]) == Adopted(updated=1, renamed=1)
     kept = await stored(store, A)
     assert (kept.item, kept.internal_id, kept.version) == (expected, GIVEN, 4)
-    assert kept.local == {"department_id": "old", "is_field_worker": 1}
+    assert kept.local == {"department_id": "old"}, "they belong to the internal id"
     assert await store.page("user", after=None, limit=9) == [kept]
     assert (await store.stats()).entities["user"] == 1
 

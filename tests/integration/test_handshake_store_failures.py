@@ -127,3 +127,65 @@ async def test_one_that_can_t_be_stored_does_not_fail_its_batch(tmp_path: Path) 
         answer = await there.ok("POST", "/v1/users/ensure-batch", {"userIds": ["big", "small", USER]})
         assert [user["userId"] for user in answer["users"]] == ["small", USER]
         assert answer["failed"] == ["big"]
+
+
+@pytest.mark.parametrize("failure", [read_only, locked])
+async def test_a_known_user_is_answered_though_a_newer_copy_can_t_be_written(
+    tmp_path: Path, failure: Failure
+) -> None:
+    async with handshake(tmp_path) as there:
+        user = await there.ensure()
+        async with failure(there):
+            there.services.users[USER] = user_item(USER, name="New", extra="x" * 20_000)
+            refreshed = await there.ok("POST", "/v1/users/refresh", {"userId": USER})
+            assert (refreshed["id"], refreshed["name"], refreshed["version"]) == (user["id"], "New", 2)
+            assert await there.ensure() == refreshed
+            known = await there.ok("POST", "/v1/users/exists", {"userId": USER})
+            assert (known["exists"], known["id"]) == (True, user["id"])
+            assert (await there.ok("POST", "/v1/users/explain", {"userId": USER}))["id"] == user["id"]
+            assert (await there.login()).json()["user"] == refreshed
+
+
+@pytest.mark.parametrize("failure", [read_only, locked])
+async def test_a_failed_erasure_leaves_the_copy(tmp_path: Path, failure: Failure) -> None:
+    async with handshake(tmp_path) as there:
+        user = await there.ensure()
+        await there.services.stop()
+        async with failure(there):
+            await failed(there, "DELETE", f"/v1/users/{user['id']}")
+            assert await there.ensure() == user
+        assert await there.ensure() == user
+
+
+async def test_an_erasure_that_can_t_be_finished_says_so_and_is_finished(tmp_path: Path) -> None:
+    async with handshake(tmp_path) as there:
+        user = await there.ensure()
+        reader = sqlite3.connect(tmp_path / "handshake.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        for _ in range(2):
+            response = await there.call("DELETE", f"/v1/users/{user['id']}")
+            assert (response.status, "is erased" in response.json()["detail"]) == (500, True)
+        reader.close()
+        assert (await there.call("DELETE", f"/v1/users/{user['id']}")).status == 404
+        files = b"".join(file.read_bytes() for file in tmp_path.glob("handshake.db*"))
+        assert USER.encode() not in files
+
+
+async def test_a_read_that_fails_is_no_absence(tmp_path: Path) -> None:
+    async with handshake(tmp_path) as there:
+        await there.ensure()
+        async with there.restarted() as again:
+            database = again.proxy.app._database
+            assert database is not None
+            reader = database._reader
+            original = reader.run
+
+            async def broken(_: object) -> Any:
+                raise sqlite3.OperationalError("disk I/O error")
+
+            reader.run = broken  # type: ignore[method-assign,assignment]
+            await failed(again, "POST", "/v1/users/exists", {"userId": USER})
+            await failed(again, "POST", "/v1/users/explain", {"userId": USER})
+            reader.run = original  # type: ignore[method-assign]
+            assert (await again.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"] is True

@@ -1,6 +1,7 @@
 """Resolving for a local copy: what stands in for a failure, what an absence is worth, what a refresh waits for."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -173,3 +174,65 @@ async def test_explain_decides_as_a_request_would_and_fetches_nothing() -> None:
         assert type((await there.resolver.explain("1"))[1]).__name__ == "Stale"
         await there.idle()
         assert there.upstream.ids["1"] == 1
+
+
+async def test_a_refresh_that_has_not_been_made_yet_leaves_out_what_was_erased() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await ensured(there, "1", "2")
+        there.tick(101)
+        resolution = await there.resolver.ensure(["1", "2"])
+        assert sources(resolution) == ["stale", "stale"]
+        there.resolver.let_go("1")
+        await there.idle()
+        assert (there.upstream.ids["1"], there.upstream.ids["2"]) == (1, 2)
+
+
+async def test_who_waits_for_a_call_that_leaves_it_out_is_told_so() -> None:
+    async with world(parallel=1) as there:
+        populated(there)
+        there.upstream.gate.clear()
+        first = asyncio.create_task(there.resolver.ensure(["1"]))
+        await there.upstream.arrived.wait()
+        queued = asyncio.create_task(there.resolver.ensure(["2"]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        there.resolver.let_go("2")
+        there.upstream.gate.set()
+        assert (await first).complete
+        assert (await queued).failure == "aborted"
+        assert there.upstream.ids["2"] == 0
+
+
+async def test_what_a_wider_envelope_leaves_out_is_not_known_to_be_absent() -> None:
+    async with world() as there:
+        populated(there)
+        await ensured(there, "1")
+        answer = there.upstream._answer
+
+        def wider(*arguments: Any, **how: Any) -> Any:
+            found = answer(*arguments, **how)
+            return replace(found, body=b'{"page":1,' + found.body[1:])
+
+        there.upstream._answer = wider  # type: ignore[method-assign]
+        del there.upstream.users["1"]
+        there.tick(500)
+        resolution = await there.resolver.ensure(["1", "2", "nobody"])
+        assert versions(resolution) == {"1": 1, "2": 1}
+        assert sources(resolution) == ["stale", "miss"]
+        assert resolution.failure == "uncacheable"
+
+
+async def test_a_refresh_behind_another_call_takes_no_longer_than_one() -> None:
+    async with world(upstream_timeout=0.2) as there:
+        populated(there)
+        there.upstream.gate.clear()
+        early = asyncio.create_task(there.resolver.ensure(["1"]))
+        await there.upstream.arrived.wait()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        loop.call_later(0.15, there.upstream.gate.set)
+        loop.call_later(0.151, there.upstream.gate.clear)
+        await there.resolver.refresh("1")
+        assert loop.time() - started < 0.35
+        await early

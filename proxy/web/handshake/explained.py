@@ -37,14 +37,14 @@ def explain(face: Face) -> Call:
         entity = await face.asked_id(asked)
         found = await face.entities.explain(entity)
         shown = {
-            "id": found.internal_id,
+            "id": None if found.shown is None else found.shown.internal_id,
             face.shape.id_member: entity,
             "state": _state(found.entry, found.now),
             "age": None if found.entry is None else round(found.entry.age(found.now), 3),
             "freshness": _freshness(found.entry, limits, found.now),
-            "version": None if found.internal_id is None or found.entry is None else found.entry.version,
-            "sourceVersion": None if found.entry is None else found.entry.source_version,
-            "lastSyncedAt": None if found.entry is None else rfc3339(found.entry.last_synced_at),
+            "version": None if found.shown is None else found.shown.version,
+            "sourceVersion": None if found.shown is None else found.shown.source_version,
+            "lastSyncedAt": None if found.shown is None else rfc3339(found.shown.last_synced_at),
             "next": _next(found),
         }
         return Said(to_json(shown), about=(face.key(entity),))

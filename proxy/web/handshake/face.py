@@ -12,8 +12,9 @@ from proxy.web.handshake.said import Answer, Asked, Invalid, Said
 from proxy.web.handshake.shape import EntityShape
 from store.entry import Entry, Key
 
-# Entities that are kept as JSON, for the logins of a shift: to render one costs 15 us. Some 2 MiB, 10 at the most.
-_SHOWN = 2048
+# Entities that are kept as JSON, for the logins of a shift: to render one costs 15 us. With the entries that they were
+# made of that is some 2 MiB, and 8 at the most.
+_SHOWN = 1024
 _SHOWN_BYTES = 4096
 
 
@@ -79,7 +80,9 @@ class Face:
             return known[1]
         rendered = self.shape.render(entry)
         self._shown.pop(entity, None)
-        if len(rendered) <= _SHOWN_BYTES:
+        # What was erased or replaced meanwhile is not kept.
+        size = max(len(rendered), len(entry.item or b""))
+        if size <= _SHOWN_BYTES and self.entities.holds(entry):
             if len(self._shown) >= _SHOWN:
                 del self._shown[next(iter(self._shown))]
             self._shown[entity] = entry, rendered

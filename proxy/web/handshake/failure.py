@@ -27,6 +27,13 @@ STORE_FAILED = Problem(
 )
 
 
+ERASURE_UNFINISHED = Problem(
+    500,
+    "The entity is erased, but bytes of it are still in the files of the store, which somebody reads for long. The "
+    "proxy goes on trying; made again, this call answers 404 once nothing is left.",
+)
+
+
 def not_found(at: str) -> Failed:
     """Nothing is held under this id."""
     return Failed(Problem(404, f"Nothing is held under this {at.removeprefix('#/')}.", faults=(_absent(at),)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.attributes import LocalAttribute
 from proxy.core.problem import Fault
+from proxy.entities import Present
 from proxy.web.handshake.call import (
     INCLUDE,
     NOT_FOUND,
@@ -18,7 +19,7 @@ from proxy.web.handshake.call import (
 )
 from proxy.web.handshake.cursor import decode, encode
 from proxy.web.handshake.face import Face
-from proxy.web.handshake.failure import not_found
+from proxy.web.handshake.failure import Failed, not_found
 from proxy.web.handshake.said import Asked, Invalid, Said
 from proxy.web.handshake.shape import Schema, to_json
 from store.entry import Column
@@ -172,6 +173,11 @@ def patch(face: Face) -> Call:
         entry = await face.entities.change(entity, local)
         if entry is None:
             raise not_found("id")
+        if (
+            entry.item is None
+        ):  # the change stands; what the owner says of the entity is shown if it can be had
+            outcome = (await face.entities.ensure([entity], asked.fields))[entity]
+            entry = outcome.entry if isinstance(outcome, Present) else entry
         is_stale = entry.item is not None and entry.ttl(face.clock()) <= 0
         return Said(face.shape.render(entry, stale=is_stale, data=data), about=(face.key(entity),))
 
@@ -197,7 +203,11 @@ def delete(face: Face, scope: str) -> Call:
 
     async def answer(asked: Asked) -> Said:
         asked.parameters()
-        entity = await face.known(asked)
+        try:
+            entity = await face.known(asked)
+        except Failed:
+            await face.entities.finish_erasures()  # it may be one of these
+            raise
         try:
             await face.entities.erase(entity)
         finally:

@@ -8,14 +8,14 @@ from proxy.messages import Answer, Reply, Request
 from proxy.metrics import Cache
 from proxy.web.framing import framing_refusal
 from proxy.web.handshake.call import Call, Operation
-from proxy.web.handshake.failure import STORE_FAILED, Failed
+from proxy.web.handshake.failure import ERASURE_UNFINISHED, STORE_FAILED, Failed
 from proxy.web.handshake.guard import NO_TOKEN, Guard
 from proxy.web.handshake.said import BODY_BYTES, Asked, Invalid, Said
 from proxy.web.observer import Observer
 from proxy.web.resource import date
 from proxy.web.router import claimed_path
 from proxy.web.served import About, Served
-from store.base import StoreError
+from store.base import StoreError, Unfinished
 
 OTHER = "handshake"
 """The route of what is no call."""
@@ -75,6 +75,8 @@ class HandshakeRouter:
         except Invalid as invalid:
             detail = "; ".join(f"{fault.name} {fault.detail}" for fault in invalid.faults)
             return self._failed(request, call.route, Problem(422, f"{detail}.", faults=invalid.faults))
+        except Unfinished:
+            return self._failed(request, call.route, ERASURE_UNFINISHED)
         except StoreError:  # logged and counted where it happened
             return self._failed(request, call.route, STORE_FAILED)
         fields = [date(self._clock()), _NO_STORE]
@@ -97,6 +99,8 @@ class HandshakeRouter:
             is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
             if not is_json or request.header("content-encoding"):
                 raise Failed(_NOT_JSON)
+            if (request.content_length or 0) > BODY_BYTES:
+                raise Failed(_TOO_LARGE)
             body, is_whole = await request.read_at_most(BODY_BYTES)
             if not is_whole:
                 raise Failed(_TOO_LARGE)

@@ -102,11 +102,16 @@ class Asked:
         except ValueError:
             raise Invalid(Fault("query", "must be UTF-8 text of at most 16 parameters")) from None
         found = dict(listed)
-        if len(found) != len(listed):
-            raise Invalid(Fault("query", "must name each parameter once"))
-        if not found.keys() <= set(known):
-            allowed = ", ".join(known) or "none"
-            raise Invalid(Fault("query", f"has an unknown parameter; known here: {allowed}"))
+        allowed = ", ".join(known) or "none"
+        names = [name for name, _ in listed]
+        faults = [
+            Fault(name[:_MAX_NAME], f"is no parameter of this call; known here: {allowed}")
+            for name in found
+            if name not in known
+        ]
+        faults += [Fault(name, "must be given once") for name in known if names.count(name) > 1]
+        if faults:
+            raise Invalid(*faults)
         return found
 
     def wants_data(self, *others: str) -> bool:

@@ -130,16 +130,21 @@ async def test_an_invalidation_does_not_make_less_of_an_erasure_that_waits(
     assert database.calls == [("erase", ("a",))]
 
 
-async def test_an_erasure_that_fails_leaves_the_entity_forgotten(world: World, database: Database) -> None:
+async def test_an_erasure_that_fails_leaves_the_row_as_it_is(world: World, database: Database) -> None:
     world.store.put(write("a"))
     await world.store.flush()
-    database.broken |= {"erase", "invalidate"}
+    database.broken |= {"erase"}
     with pytest.raises(StoreError, match="erase: broken"):
         await world.store.erase(A)
     assert world.errors == ["erase"]
     assert world.store.degraded
     assert world.store.peek(A) is None
-    assert (await world.store.load([A]))[A].item is None
+    found = (await world.store.load([A]))[A]
+    assert found.item is not None, "what the database has is used on"
+    # Nor is it told again behind the back of whoever was told of the failure.
+    await world.store.change(A, local={"department_id": "7"})
+    await world.store.invalidate([B])
+    assert database.calls[-1] == ("invalidate", ("b",))
     # Called again, it is an erasure again.
     database.broken.clear()
     await world.store.erase(A)
@@ -147,19 +152,14 @@ async def test_an_erasure_that_fails_leaves_the_entity_forgotten(world: World, d
     assert not world.store.degraded
 
 
-async def test_an_erasure_that_failed_is_told_again_as_an_invalidation(
-    world: World, database: Database
-) -> None:
-    """Who was told of the failure may have written to the row since."""
+async def test_an_erasure_that_fails_does_not_undo_an_invalidation(world: World, database: Database) -> None:
     database.rows = {A: entry(A).confirmed(internal_id=derive(A, 0), version=1)}
-    database.broken.add("erase")
+    database.broken |= {"erase", "invalidate"}
+    with pytest.raises(StoreError):
+        await world.store.invalidate([A])
     with pytest.raises(StoreError):
         await world.store.erase(A)
-    await world.store.change(A, local={"department_id": "7"})
-    await world.store.invalidate([B])
-    assert database.calls[-1] == ("invalidate", ("b", "a"))
-    assert database.rows[A].item is None
-    assert database.rows[A].local == {"department_id": "7"}
+    assert (await world.store.load([A]))[A].item is None
 
 
 async def test_one_kind_that_fails_does_not_fail_the_other(world: World, database: Database) -> None:
@@ -188,17 +188,16 @@ async def test_whoever_goes_away_leaves_it_to_be_done(world: World, database: Da
     assert A not in database.rows
 
 
-async def test_a_confirmation_under_way_brings_back_no_more_than_the_id(
-    world: World, database: Database
-) -> None:
+async def test_a_confirmation_under_way_brings_nothing_back(world: World, database: Database) -> None:
     world.store.put(write("a"))
     kept = world.store.peek(A)
     assert kept is not None
-    confirm = asyncio.create_task(world.store.confirm([Write(kept, {})], at=NOW))
+    unerased = world.store.watch_erasures([A])
+    confirm = asyncio.create_task(world.store.confirm([Write(kept, {})], at=NOW, unerased=unerased))
     erase = begun(world)
-    assert (await confirm)[A].internal_id == derive(A, 0)
+    assert await confirm == {}
     await erase
-    assert A not in database.rows or database.rows[A].item is None
+    assert A not in database.rows
     assert world.store.peek(A) is None
 
 
@@ -243,17 +242,15 @@ async def test_without_the_database_memory_forgets_and_the_rest_is_not_known() -
     assert alone.store.peek(A) is None
 
 
-async def test_after_the_end_it_is_forgotten_and_said_to_be_not_durable(database: Database) -> None:
+async def test_after_the_end_it_fails_and_the_row_stands(database: Database) -> None:
     world = World(database)
     database.rows = {A: entry(A)}
     await world.store.start()
     await world.store.close()
     with pytest.raises(StoreError, match="closed"):
         await world.store.erase(A)
-    assert world.store._behind is not None
-    assert world.store._behind.is_forgotten(A)
     async with asyncio.timeout(5):
         await world.store.flush()
-        husk = await world.store.change(A, synced_at=NOW)
-    assert husk is not None
-    assert husk.item is None
+        kept = await world.store.change(A, synced_at=NOW)
+    assert kept is not None
+    assert kept.item is not None

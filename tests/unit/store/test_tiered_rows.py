@@ -183,7 +183,9 @@ async def test_over_the_real_database(tmp_path: Path) -> None:
     world = World(database)
     await world.store.start()
     kept = [put(world, key, synced=NOW - ago) for key, ago in ((A, 1), (B, 3), (C, 2))]
-    confirmed = await world.store.confirm([Write(each, {}) for each in kept] + [write("d")], at=NOW)
+    writes = [Write(each, {}) for each in kept] + [write("d")]
+    unerased = world.store.watch_erasures([one.entry.key for one in writes])
+    confirmed = await world.store.confirm(writes, at=NOW, unerased=unerased)
     assert [shown.internal_id for shown in confirmed.values()] == [derive(key, 0) for key in (A, B, C, D)]
     assert [shown.durable for shown in confirmed.values()] == [True, True, True, False]
     changed = await world.store.change(A, local={"department_id": "7"}, synced_at=NOW - 9.1234)
@@ -191,7 +193,8 @@ async def test_over_the_real_database(tmp_path: Path) -> None:
     assert changed is world.store.peek(A)
     assert (changed.version, changed.last_synced_at) == (2, NOW - 9.123)
     again = put(world, A, b"2")
-    assert (await world.store.confirm([Write(again, {})], at=NOW))[A].local == {"department_id": "7"}
+    confirmed = await world.store.confirm([Write(again, {})], at=NOW, unerased=unerased)
+    assert confirmed[A].local == {"department_id": "7"}
     put(world, A, b"2", synced=NOW - 1.00049)
     await world.store.flush()
     page = await unsynced(world, limit=2)

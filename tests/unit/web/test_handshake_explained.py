@@ -47,8 +47,8 @@ async def explained(
     held: Entry | None, decision: Decision, *, passes_on: bool = False, after: float = 0.0
 ) -> Any:
     """The answer, once its schema has agreed."""
-    internal_id = None if held is None else held.internal_id
-    entities = Explained(Explanation(held, internal_id, decision, passes_on, NOW + after))
+    shown = None if held is None or held.absent else held
+    entities = Explained(Explanation(held, shown, decision, passes_on, NOW + after))
     call = explain(face(entities))
     document = json.loads((await call.answer(Asked(b'{"userId":"a"}'))).body)
     reference = jsonschema_rs.Draft202012Validator(call.operation.gives or {}, validate_formats=True)

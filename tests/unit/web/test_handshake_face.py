@@ -18,8 +18,18 @@ def entry(number: int = 1, **members: Any) -> Entry:
     return replace(made, **members)
 
 
-def face() -> Face:
-    return Face.of(shape(), cast("Entities", None), lambda: 0.0)
+class Held:
+    """Entities that are all in memory, but for those that were erased."""
+
+    def __init__(self) -> None:
+        self.erased: set[str] = set()
+
+    def holds(self, entry: Entry) -> bool:
+        return entry.key.id not in self.erased
+
+
+def face(held: Held | None = None) -> Face:
+    return Face.of(shape(), cast("Entities", held or Held()), lambda: 0.0)
 
 
 def test_what_was_rendered_is_given_again_for_that_very_entry_alone() -> None:
@@ -42,6 +52,11 @@ def test_it_is_bounded_and_can_be_told_to_forget(monkeypatch: pytest.MonkeyPatch
     one.forget("8")
     one.forget("8")
     assert list(one._shown) == ["7", "9"]
+    one = face(held := Held())
+    held.erased.add("5")
+    for number in range(4, 8):
+        one.render(Present(entry(number), "hit"), data=False)
+    assert list(one._shown) == ["4", "6", "7"]
     large = entry(7, item=b'{"id":"7","name":"%s"}' % (b"x" * 5000))
     assert len(one.render(Present(large, "hit"), data=False)) > 5000
-    assert list(one._shown) == ["9"]
+    assert list(one._shown) == ["4", "6"]
