@@ -241,7 +241,8 @@ class App:
         now = self._clock()
         if not 0 <= now - self._store_failure_logged < _STORE_LOG_EVERY:
             self._store_failure_logged = now
-            self._log.error("store_failed", operation=operation, why=why)
+            known = None if self._database is None else self._database.last_failure
+            self._log.error("store_failed", operation=operation, why=why or known)
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -59,6 +59,8 @@ class SqliteStore:
         )
         self._derive_id = derive_id
         self._on_operation = on_operation
+        self.last_failure: str | None = None
+        """SQLite's name for what failed last, such as SQLITE_BUSY; for a log, since it quotes nothing."""
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -262,6 +264,7 @@ class SqliteStore:
         except asyncio.CancelledError:
             raise  # the operation itself goes on
         except FOREIGN_ERRORS as error:
+            self.last_failure = error_name(error)
             self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
             raise store_error(name, error) from None
         except StoreError:

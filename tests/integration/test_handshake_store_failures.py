@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.sqlite_writer import Connection
 from tests.integration.handshake import BUSINESS, USER, Handshake, handshake, internal_id, user_item
@@ -90,7 +91,10 @@ async def test_a_change_and_an_erasure(tmp_path: Path, failure: Failure) -> None
         before = rows(there)
         there.tick(1)
         async with failure(there):
-            await failed(there, "PATCH", path, {"departmentId": "d"})
+            with capture_logs() as lines:
+                await failed(there, "PATCH", path, {"departmentId": "d"})
+            why = "SQLITE_READONLY" if failure is read_only else "SQLITE_BUSY"
+            assert [line["why"] for line in lines if line["event"] == "store_failed"] == [why]
             await failed(there, "POST", "/v1/users/synced", {"userId": USER})
             assert await there.ensure() == user, "what is known is answered all the same"
             await failed(there, "DELETE", path)
