@@ -16,10 +16,10 @@ from proxy.core.policy import Decision
 from proxy.keeper import columns_of
 from proxy.metrics import Metrics
 from proxy.resolver import Found, NotFound, Resolution, Resolver
-from store.base import Position, StoreError
+from store.base import Page, Position, StoreError
 from store.entry import Column, Entry, Key, Write
 from store.generation import Watch
-from store.tiered import Page, TieredStore
+from store.tiered import TieredStore
 
 _UUID_LENGTH = 36
 
@@ -99,6 +99,10 @@ class Entities:
         if entry is None or not self._is_confirmed(entry) or not self._resolver.is_hit(entry):
             return None
         return Present(entry, "hit")
+
+    async def have(self, entity: str, fields: Iterable[RawField] = ()) -> Outcome:
+        """`ensure` of one, which is at once where memory has it."""
+        return self.fresh(entity) or (await self.ensure([entity], fields))[entity]
 
     async def ensure(self, ids: Sequence[str], fields: Iterable[RawField] = ()) -> dict[str, Outcome]:
         """Each entity from the local copy, or fetched where there is none; `fields` go with a fetch."""

@@ -55,6 +55,14 @@ class Position(NamedTuple):
     internal_id: str
 
 
+class Page(NamedTuple):
+    """Entities by last sync, the longest unsynced first."""
+
+    entries: list[Entry]
+    next: Position | None
+    """Behind this the next page begins; None when there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """What came of a batch of an import."""

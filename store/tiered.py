@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from store.base import Position, Store, StoreError, StoreStats
+from store.base import Page, Position, Store, StoreError, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier, next_position
 from store.rows import Rows
-from store.write_behind import Invalidated, WriteBehind
+from store.write_behind import Invalidated, WriteBehind, all_of
 
 T = TypeVar("T")
 
@@ -27,14 +27,6 @@ class TieredStats:
     """Representations by resource: of the database where there is a table, of memory otherwise."""
     pending: int
     """Keys whose last change the database has not confirmed."""
-
-
-class Page(NamedTuple):
-    """Entities by last sync, the longest unsynced first."""
-
-    entries: list[Entry]
-    next: Position | None
-    """Behind this the next page begins; None when there is none."""
 
 
 class TieredStore:
@@ -167,7 +159,7 @@ class TieredStore:
             self.memory.discard(entity)
             if self._behind is not None and self._has_row(entity):
                 waiters.append(self._behind.invalidate(entity))
-        return _all(waiters)
+        return all_of(waiters)
 
     def drop(self, key: Key) -> None:
         """Forget this representation alone, and no other variant: in memory at once, in the database behind that."""
@@ -217,9 +209,11 @@ class TieredStore:
                 shown[entry.key] = self._with_id(entry)
             elif entry.durable:
                 shown[entry.key] = entry
+            elif (held := self.memory.get(entry.key)) and held.durable and held.item == entry.item:
+                shown[entry.key] = held  # its write has arrived since
             elif (row := rows.get(entry.key)) is not None:
                 # What is on its way there makes another version of it.
-                version = row.version + (self.memory.get(entry.key) is entry and row.item != entry.item)
+                version = row.version + (held is entry and row.item != entry.item)
                 shown[entry.key] = replace(
                     entry, internal_id=row.internal_id, version=version, local=row.local, durable=False
                 )
@@ -415,24 +409,3 @@ class TieredStore:
             return None
         self._noted(operation, ok=True)
         return answer
-
-
-def _all(waiters: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
-    """Done when all are; nobody has to await it, and cancelling it cancels none of them."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def tell(outcomes: asyncio.Future[list[BaseException | None]]) -> None:
-        errors = [outcome for outcome in outcomes.result() if outcome is not None]
-        if done.done():
-            return
-        if errors:
-            done.set_exception(errors[0])
-            done.exception()  # it has been counted: who does not await it need not hear of it
-        else:
-            done.set_result(None)
-
-    if waiters:
-        asyncio.gather(*waiters, return_exceptions=True).add_done_callback(tell)
-    else:
-        done.set_result(None)
-    return done

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -344,3 +344,24 @@ def _fail(waiters: Iterable[asyncio.Future[T]], error: StoreError) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_exception(error)
+
+
+def all_of(waiters: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Done when all are; nobody has to await it, and cancelling it cancels none of them."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(outcomes: asyncio.Future[list[BaseException | None]]) -> None:
+        errors = [outcome for outcome in outcomes.result() if outcome is not None]
+        if done.done():
+            return
+        if errors:
+            done.set_exception(errors[0])
+            done.exception()  # it has been counted: who does not await it need not hear of it
+        else:
+            done.set_result(None)
+
+    if waiters:
+        asyncio.gather(*waiters, return_exceptions=True).add_done_callback(tell)
+    else:
+        done.set_result(None)
+    return done

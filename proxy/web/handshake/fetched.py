@@ -66,16 +66,16 @@ async def _both(sides: tuple[Face, ...], ids: Mapping[str, str], asked: Asked) -
         async with asyncio.TaskGroup() as tasks:
             pending = {
                 side.id_at: tasks.create_task(
-                    side.entities.ensure([ids[side.id_at]], asked.fields), name=f"login {side.shape.name}"
+                    side.entities.have(ids[side.id_at], asked.fields), name=f"login {side.shape.name}"
                 )
                 for side in late
             }
-        outcomes |= {at: task.result()[ids[at]] for at, task in pending.items()}
+        outcomes |= {at: task.result() for at, task in pending.items()}
     for side in late:
         # One side was the call by which the circuit tried the upstream, while it held the other back.
-        outcome, entity = outcomes[side.id_at], ids[side.id_at]
+        outcome = outcomes[side.id_at]
         if isinstance(outcome, Unavailable) and outcome.reason == "circuit_open" and _has_fetched(outcomes):
-            outcomes |= {side.id_at: (await side.entities.ensure([entity], asked.fields))[entity]}
+            outcomes[side.id_at] = await side.entities.have(ids[side.id_at], asked.fields)
     return outcomes
 
 
@@ -91,7 +91,7 @@ def ensure(face: Face) -> Call:
     async def answer(asked: Asked) -> Said:
         data = asked.wants_data()
         entity = await face.asked_id(asked)
-        outcome = face.entities.fresh(entity) or (await face.entities.ensure([entity], asked.fields))[entity]
+        outcome = await face.entities.have(entity, asked.fields)
         return face.said(entity, outcome, at=face.id_at, data=data)
 
     shape = face.shape

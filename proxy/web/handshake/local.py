@@ -144,7 +144,7 @@ def get(face: Face) -> Call:
     async def answer(asked: Asked) -> Said:
         data = asked.wants_data()
         entity = await face.known(asked)
-        outcome = face.entities.fresh(entity) or (await face.entities.ensure([entity], asked.fields))[entity]
+        outcome = await face.entities.have(entity, asked.fields)
         return face.said(entity, outcome, at="id", data=data)
 
     operation = Operation(
@@ -176,7 +176,7 @@ def patch(face: Face) -> Call:
         if (
             entry.item is None
         ):  # the change stands; what the owner says of the entity is shown if it can be had
-            outcome = (await face.entities.ensure([entity], asked.fields))[entity]
+            outcome = await face.entities.have(entity, asked.fields)
             entry = outcome.entry if isinstance(outcome, Present) else entry
         is_stale = entry.item is not None and entry.ttl(face.clock()) <= 0
         return Said(face.shape.render(entry, stale=is_stale, data=data), about=(face.key(entity),))

@@ -113,7 +113,7 @@ async def test_what_may_not_be_stored_has_its_id_reserved(world: World, database
     found = await confirmed(world, write("a", b"private"), held(world, B), write("c", b"private"))
     assert {key: (shown.item, shown.internal_id, shown.durable) for key, shown in found.items()} == {
         A: (b"private", derive(A, 0), False),
-        B: (b'{"id":"a"}', derive(B, 0), False),
+        B: (b'{"id":"a"}', derive(B, 0), True),
         C: (b"private", derive(C, 0), False),
     }
     assert [call for call in database.calls if call[0] != "get"] == [("put", ("b",)), ("reserve", ("a", "c"))]

@@ -10,8 +10,7 @@ import pytest
 from proxy.web.handshake.cursor import encode
 from proxy.web.handshake.local import stale
 from proxy.web.handshake.said import Asked, Invalid
-from store.base import Position
-from store.tiered import Page
+from store.base import Page, Position
 from tests.unit.web.faces import NOW, entry, face
 
 HOUR = 3600.0
