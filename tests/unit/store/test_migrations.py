@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from store import sqlite_erasure
 from store.entry import Key, Write
+from store.sqlite_pragmas import rewrite
 from tests.unit.store.samples import NOW, derive, entry, open_store, user, write
 
 A = user("a")
@@ -101,3 +103,70 @@ async def test_a_table_that_a_person_has_dropped_is_no_obstacle(
     assert A in await store.get_many([A])
     await store.put_many([write("b"), Write(entry(Key("business", "b")), {})])
     await store.close()
+
+
+DELETED = b"somebody-who-was-deleted"
+
+
+def leave_deleted(connection: sqlite3.Connection) -> None:
+    """Rows that were deleted without being overwritten, as SQLite does where it is not told otherwise."""
+    connection.execute("PRAGMA secure_delete = OFF").fetchall()
+    with connection:
+        connection.execute("CREATE TABLE deleted (x)")
+        connection.executemany("INSERT INTO deleted VALUES (?)", [(DELETED.decode() * 20,)] * 100)
+    with connection:
+        connection.execute("DROP TABLE deleted")
+
+
+def wanted_rewrites(monkeypatch: pytest.MonkeyPatch, *, fail: bool = False) -> list[int]:
+    done: list[int] = []
+
+    def counted(connection: sqlite3.Connection) -> None:
+        done.append(1)
+        if fail:
+            raise sqlite3.OperationalError("database or disk is full")
+        rewrite(connection)
+
+    monkeypatch.setattr(sqlite_erasure, "rewrite", counted)
+    return done
+
+
+async def test_what_an_earlier_version_has_deleted_is_gone_after_the_upgrade(
+    path: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_deleted(connection)
+    connection.close()
+    aside = Path(f"{path}.set-aside")
+    aside.write_bytes(b"kept")
+    assert DELETED in path.read_bytes()
+    done = wanted_rewrites(monkeypatch)
+    for _ in range(2):
+        store = await open_store(path)
+        assert A in await store.get_many([A])
+        await store.close()
+        assert DELETED not in path.read_bytes()
+        assert len(done) == 1
+    assert aside.exists()
+
+
+async def test_a_database_that_there_is_no_room_to_rewrite_is_opened_and_rewritten_later(
+    path: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_deleted(connection)
+    connection.close()
+    with monkeypatch.context() as patched:
+        done = wanted_rewrites(patched, fail=True)
+        await (await open_store(path)).close()
+        store = await open_store(path)
+        assert len(done) == 2
+        assert A in await store.get_many([A])
+        assert DELETED in path.read_bytes()
+    await store.prune(older_than=0)
+    assert DELETED not in path.read_bytes()
+    await store.close()
+
+
+async def test_a_new_database_is_not_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = wanted_rewrites(monkeypatch)
+    await (await open_store(tmp_path / "new.db")).close()
+    assert done == []
