@@ -201,7 +201,7 @@ class Entities:
             match resolution.outcomes.get(entity):
                 case Found(entry, source) as outcome:
                     found[entity] = outcome
-                    if self._is_confirmed(entry):
+                    if self._is_confirmed(entry) and unerased.is_current(entry.key):
                         outcomes[entity] = Present(entry, source)
                 case NotFound(_, source):
                     outcomes[entity] = Nowhere(source)
@@ -230,7 +230,7 @@ class Entities:
     async def _look(self, entity: str) -> Entry | None:
         key = self._key(entity)
         entry = self._store.peek(key)
-        return entry if entry is not None else await self._store.read(key)
+        return entry if entry is not None else (await self._store.load([key], strict=True)).get(key)
 
     def _write(self, entry: Entry) -> Write:
         if entry.item is None:

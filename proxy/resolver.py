@@ -149,7 +149,7 @@ class Resolver:
             return self._counted(decisions, _combine(decisions, {}))
         want = Want(
             ids=[entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)],
-            held={entity: entry for entity, entry in entries.items() if _is_held(entry)},
+            held=_held(entries),
             variant=variant,
             fields=tuple(fields),
             single=single,
@@ -180,7 +180,7 @@ class Resolver:
         keys = {entity: Key(self.name, entity) for entity in ids}
         entries = await self._look_up(keys)
         decisions = self._decide(keys, entries, _ASKED, doubting=True)
-        held = {entity: entry for entity, entry in entries.items() if _is_held(entry)}
+        held = _held(entries)
         wanted = [entity for entity, decision in decisions.items() if isinstance(decision, Miss | Revalidate)]
         want = Want(
             ids=wanted,
@@ -202,7 +202,7 @@ class Resolver:
         decision = self._decide(keys, entries, _NO_CACHE)[entity]
         if isinstance(decision, Revalidate):
             decision = Miss(decision.reason)
-        held = {entity: entry for entity, entry in entries.items() if _is_held(entry)}
+        held = _held(entries)
         want = Want([entity], held, fields=tuple(fields), as_data=True, anew=True)
         results = _as_data(await self._loader.load(want))
         return self._counted({entity: decision}, _combine({entity: decision}, results))
@@ -299,6 +299,11 @@ _FORWARD: dict[MissReason, str] = {
     "absence_expired": "stale",
     "no_cache": "request",
 }
+
+
+def _held(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The representations among them."""
+    return {entity: entry for entity, entry in entries.items() if _is_held(entry)}
 
 
 def _is_held(entry: Entry) -> bool:

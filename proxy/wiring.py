@@ -63,12 +63,8 @@ def limits_of(freshness: FreshnessConfig) -> Limits:
 
 def resources(parts: Parts) -> dict[str, Resource]:
     """Every resource that has entities, by name."""
-    passthroughs = {
-        name: PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
-        for name, upstream in parts.upstreams.items()
-    }
     return {
-        name: _resource(parts, name, config, passthroughs[config.upstream])
+        name: _resource(parts, name, config)
         for name, config in parts.config.resources.items()
         if config.id is not None
     }
@@ -86,7 +82,7 @@ def transparent(parts: Parts, known: Mapping[str, Resource], upstream: Upstream)
             bulks[config.bulk.method, str(config.bulk.path).encode()] = BulkHandler(resource)
         if config.single is not None:
             singles.append((config.single.path, SingleHandler(resource)))
-    passthrough = PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
+    passthrough = _passthrough(parts, upstream)
     observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level)
     return Router(bulks, singles, passthrough, observer, via=parts.via)
 
@@ -115,7 +111,11 @@ def _face(parts: Parts, resource: Resource) -> Face:
     return Face.of(EntityShape.of(resource.name, config, answer, local), entities, parts.clock)
 
 
-def _resource(parts: Parts, name: str, config: ResourceConfig, passthrough: PassThrough) -> Resource:
+def _passthrough(parts: Parts, upstream: Upstream) -> PassThrough:
+    return PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
+
+
+def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
     def warn(event: str) -> None:
         logger().warning(event, resource=name)
 
@@ -159,7 +159,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, passthrough: Pass
         request_shape=fetcher.shape,
         answer_shape=fetcher.answer,
         sharing=Sharing(config, own_credential=own_credential, warn=warn),
-        passthrough=passthrough,
+        passthrough=_passthrough(parts, upstream),
         limits=parts.config.limits,
         metrics=parts.metrics,
         clock=parts.clock,

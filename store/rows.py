@@ -62,15 +62,16 @@ class Rows:
                 self._promote(entry)
         return entry
 
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+    async def load(self, keys: Sequence[Key], *, strict: bool = False) -> dict[Key, Entry]:
         """What there is of those keys, read together with what others ask for; husks too.
 
-        A database that fails counts as one that has nothing. What is put, invalidated or changed meanwhile wins.
+        A database that fails counts as one that has nothing, or, if `strict`, raises StoreError. What is put,
+        invalidated or changed meanwhile wins.
         """
-        found, overtaken = await self._load(keys)
+        found, overtaken = await self._load(keys, strict=strict)
         if overtaken:
             # Once: nobody waits for as long as somebody changes the row. What is overtaken again is not promoted.
-            again, still = await self._load(list(overtaken))
+            again, still = await self._load(list(overtaken), strict=strict)
             found |= still | again
         return found
 
@@ -118,7 +119,7 @@ class Rows:
         if self._changing:
             await asyncio.wait(self._changing)
 
-    async def _load(self, keys: Sequence[Key]) -> tuple[dict[Key, Entry], dict[Key, Entry]]:
+    async def _load(self, keys: Sequence[Key], *, strict: bool) -> tuple[dict[Key, Entry], dict[Key, Entry]]:
         """What was found, and what was read but may be from before a change of the row."""
         # What is still to be forgotten when the read begins may be in its answer, even if it is forgotten by then.
         were_forgotten = {key for key in keys if self._behind.is_forgotten(key)}
@@ -142,6 +143,8 @@ class Rows:
                     overtaken[key] = entry = row
                 result = "hit" if entry is not None and entry.item is not None else "miss"
                 self._on_lookup(key.resource, "database", result if key in answers else "error")
+                if strict and entry is None and key not in answers:
+                    raise StoreError("get: it is not known what there is")
         return found, overtaken
 
     def _offer(self, entry: Entry) -> None:

@@ -98,10 +98,11 @@ class TieredStore:
         """Whether memory lost the key for want of space, not long ago."""
         return self.memory.evicted_recently(key)
 
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+    async def load(self, keys: Sequence[Key], *, strict: bool = False) -> dict[Key, Entry]:
         """What there is of those keys, in memory, on its way to the database or in it; husks too.
 
-        A database that fails counts as one that has nothing. What is put or invalidated meanwhile wins. What is
+        A database that fails, or is not there, counts as one that has nothing, unless `strict`: then it raises
+        StoreError where it can't be known what there is. What is put or invalidated meanwhile wins. What is
         asked for in one turn of the event loop is read together.
         """
         found: dict[Key, Entry] = {}
@@ -112,16 +113,11 @@ class TieredStore:
                 found[key] = entry
             elif self._has_row(key):
                 asked.append(key)
+            elif strict and not self._is_rowless(key):
+                raise StoreError("get: there is no database")
         if asked and self._rows is not None:
-            found |= await self._rows.load(asked)
+            found |= await self._rows.load(asked, strict=strict)
         return found
-
-    async def read(self, key: Key) -> Entry | None:
-        """`load` of one key, for who must know. Raises StoreError when it can't be known what there is."""
-        entry = (await self.load([key])).get(key)
-        if entry is None and not self._is_rowless(key) and (self._database is None or "get" in self._failing):
-            raise StoreError("get: it is not known what there is")
-        return entry
 
     def watch(self, keys: Iterable[Key]) -> Watch:
         """Have what happens to these keys from here on counted, for `put`. Close the watch at the end."""

@@ -2,8 +2,9 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
-from tests.integration.handshake import USER, Handshake, handshake, internal_id, user_item
+from tests.integration.handshake import USER, Handshake, handshake, held, internal_id, user_item
 
 
 def traces(there: Handshake, *needles: str) -> list[tuple[str, str]]:
@@ -51,6 +52,21 @@ async def test_a_flight_under_way_does_not_bring_it_back(tmp_path: Path) -> None
         assert (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"] is False
         assert not traces(there, USER, user["id"])
         assert (await there.ensure())["id"] == user["id"], "the next call asks again"
+
+
+async def test_who_waits_for_the_upstream_is_not_given_the_copy_that_was_erased(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"ttl": "1m", "stale_while_revalidate": 0, "revalidate_timeout": "200ms"}
+    async with handshake(tmp_path, resources=held("user", **limits)) as there:
+        user = await there.ensure()
+        there.tick(120)
+        there.services.latency = 0.5  # so long that the copy stands in for the answer
+        before = len(there.services.calls)
+        waiting = asyncio.create_task(there.call("POST", "/v1/users/ensure", {"userId": USER}))
+        async with asyncio.timeout(10):
+            await there.services.wait_for_calls(before + 1)
+        await there.ok("DELETE", f"/v1/users/{user['id']}")
+        assert (await waiting).status == 503
+        assert not traces(there, USER, user["id"])
 
 
 async def test_an_erased_absence_is_asked_for_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.core.bulk import MAX_ID_BYTES
 from proxy.web.handshake.said import Answer
-from proxy.web.handshake.shape import Schema
+from proxy.web.handshake.shape import EntityShape, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,21 @@ def members(properties: Schema) -> Schema:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def by_external_id(shape: EntityShape, summary: str, **rest: Any) -> Operation:
+    """What a caller has to know of a call whose body is one external id; `rest` are other members of Operation."""
+    return Operation(
+        summary=summary,
+        takes=members({shape.id_member: id_schema()}),
+        takes_example={shape.id_member: shape.example_id()},
+        **rest,
+    )
+
+
+def gives_entity(shape: EntityShape) -> dict[str, Any]:
+    """The members of Operation for a call that gives an entity."""
+    return {"parameters": (INCLUDE,), "gives": shape.reference, "gives_example": shape.example()}
 
 
 def id_schema() -> Schema:

@@ -3,7 +3,7 @@
 from proxy.core import policy
 from proxy.core.policy import Absent, Decision, Limits, Miss, Revalidate, Stale
 from proxy.entities import Explanation
-from proxy.web.handshake.call import Call, Operation, id_schema, members
+from proxy.web.handshake.call import Call, by_external_id, id_schema, members
 from proxy.web.handshake.face import Face
 from proxy.web.handshake.said import Asked, Said
 from proxy.web.handshake.shape import EntityShape, Schema, to_json
@@ -50,10 +50,9 @@ def explain(face: Face) -> Call:
         return Said(to_json(shown), about=(face.key(entity),))
 
     shape = face.shape
-    operation = Operation(
-        summary="Explain what is held of an entity, and what the next request for it would be and why",
-        takes=members({shape.id_member: id_schema()}),
-        takes_example={shape.id_member: shape.example_id()},
+    operation = by_external_id(
+        shape,
+        "Explain what is held of an entity, and what the next request for it would be and why",
         gives=_schema(shape.id_member),
         gives_example=_example(shape, limits),
     )

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 
 from proxy.entities import NotDurable, Nowhere, Outcome, Present, Unavailable
 from proxy.metrics import Cache
-from proxy.web.handshake.call import INCLUDE, NOT_FOUND, UNAVAILABLE, Call, Operation, id_schema, members
+from proxy.web.handshake.call import (
+    INCLUDE,
+    NOT_FOUND,
+    UNAVAILABLE,
+    Call,
+    Operation,
+    by_external_id,
+    gives_entity,
+    id_schema,
+    members,
+)
 from proxy.web.handshake.face import Face, cache_of
 from proxy.web.handshake.failure import STORE_FAILED, Failed, present
 from proxy.web.handshake.said import BATCH_IDS, Asked, Said
@@ -95,13 +105,10 @@ def ensure(face: Face) -> Call:
         return face.said(entity, outcome, at=face.id_at, data=data)
 
     shape = face.shape
-    operation = Operation(
-        summary=f"Have a {shape.name}: from the local copy, or fetched where there is none",
-        takes=members({shape.id_member: id_schema()}),
-        takes_example={shape.id_member: shape.example_id()},
-        parameters=(INCLUDE,),
-        gives=shape.reference,
-        gives_example=shape.example(),
+    operation = by_external_id(
+        shape,
+        f"Have a {shape.name}: from the local copy, or fetched where there is none",
+        **gives_entity(shape),
         problems=_PROBLEMS,
     )
     return face.call("ensure", "POST", "ensure", answer, operation)
@@ -171,13 +178,10 @@ def refresh(face: Face) -> Call:
         return face.said(entity, outcome, at=face.id_at, data=data)
 
     shape = face.shape
-    operation = Operation(
-        summary=f"Fetch a {shape.name} now, whatever is held of it",
-        takes=members({shape.id_member: id_schema()}),
-        takes_example={shape.id_member: shape.example_id()},
-        parameters=(INCLUDE,),
-        gives=shape.reference,
-        gives_example=shape.example(),
+    operation = by_external_id(
+        shape,
+        f"Fetch a {shape.name} now, whatever is held of it",
+        **gives_entity(shape),
         problems={404: NOT_FOUND, 503: "The upstream gave no usable answer; what is held stays as it is."},
     )
     return face.call("refresh", "POST", "refresh", answer, operation)

@@ -14,7 +14,8 @@ from proxy.web.handshake.call import (
     Call,
     Operation,
     Parameter,
-    id_schema,
+    by_external_id,
+    gives_entity,
     members,
 )
 from proxy.web.handshake.cursor import decode, encode
@@ -50,10 +51,9 @@ def exists(face: Face) -> Call:
         return Said(to_json(shown), cache="negative" if entry is None else "hit", about=(face.key(entity),))
 
     shape = face.shape
-    operation = Operation(
-        summary=f"Say whether there is a local copy of a {shape.name}; the upstream is never asked",
-        takes=members({shape.id_member: id_schema()}),
-        takes_example={shape.id_member: shape.example_id()},
+    operation = by_external_id(
+        shape,
+        f"Say whether there is a local copy of a {shape.name}; the upstream is never asked",
         gives=members(
             {
                 "exists": {"type": "boolean"},
@@ -77,10 +77,9 @@ def synced(face: Face) -> Call:
         return Said(status=204, about=(face.key(entity),))
 
     shape = face.shape
-    operation = Operation(
-        summary="Move lastSyncedAt to now; freshness stays as it is",
-        takes=members({shape.id_member: id_schema()}),
-        takes_example={shape.id_member: shape.example_id()},
+    operation = by_external_id(
+        shape,
+        "Move lastSyncedAt to now; freshness stays as it is",
         problems={404: _NOT_HELD},
     )
     return face.call("synced", "POST", "synced", answer, operation)
@@ -149,9 +148,7 @@ def get(face: Face) -> Call:
 
     operation = Operation(
         summary=f"Have a {face.shape.name} by its internal id: from the local copy, fetched where it has expired",
-        parameters=(INCLUDE,),
-        gives=face.shape.reference,
-        gives_example=face.shape.example(),
+        **gives_entity(face.shape),
         problems={404: f"{_NOT_HELD} Or: {NOT_FOUND}", 503: UNAVAILABLE},
     )
     return face.call("get", "GET", "{id}", answer, operation)
@@ -190,9 +187,7 @@ def patch(face: Face) -> Call:
             "additionalProperties": False,
         },
         takes_example={name: face.shape.example()[name] for name in attributes},
-        parameters=(INCLUDE,),
-        gives=face.shape.reference,
-        gives_example=face.shape.example(),
+        **gives_entity(face.shape),
         problems={404: _NOT_HELD},
     )
     return face.call("patch", "PATCH", "{id}", answer, operation)
