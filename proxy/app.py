@@ -225,6 +225,8 @@ class App:
             stats = await self._store.stats()
             self.metrics.store_sizes(
                 entities={name: stats.entities.get(name, 0) for name in self.config.resources},
+                stale={name: stats.stale.get(name, 0) for name in self.config.resources},
+                invalidation_lag=stats.invalidation_lag,
                 memory=stats.memory_bytes,
                 memory_max=self.config.memory.max_bytes,
                 store=stats.database_bytes,

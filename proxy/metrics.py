@@ -59,6 +59,7 @@ class Metrics:
         self._upstream_ids = self._counter("upstream_ids", "Ids asked of upstreams.", "resource")
         self._coalesced = self._counter("coalesced_ids", "Ids that joined a fetch under way.", "resource")
         self._stored = self._gauge("stored_entities", "Entities held, in the most durable tier.", "resource")
+        self._stale = self._gauge("stale_entities", "Entities held past their freshness.", "resource")
         self._memory = self._gauge("memory_bytes", "Bytes accounted to the memory tier.")
         self._memory_max = self._gauge("memory_max_bytes", "Bound of the memory tier.")
         self._store_bytes = self._gauge("store_bytes", "Bytes of the database's files.")
@@ -67,6 +68,9 @@ class Metrics:
             "evictions", "Entities dropped to keep a bound.", "resource", "reason"
         )
         self._invalidations = self._counter("invalidations", "Entities invalidated.", "resource", "source")
+        self._invalidation_lag = self._gauge(
+            "invalidation_lag_seconds", "How long the oldest invalidation has waited to be durable."
+        )
         self._store_seconds = self._histogram(
             "store_operation_seconds", "Time of database calls.", "operation"
         )
@@ -165,6 +169,8 @@ class Metrics:
         self,
         *,
         entities: Mapping[str, int],
+        stale: Mapping[str, int],
+        invalidation_lag: float,
         memory: int,
         memory_max: int,
         store: int,
@@ -174,6 +180,9 @@ class Metrics:
         """Sizes, as of this scrape."""
         for resource, count in entities.items():
             self._stored.labels(resource).set(count)
+        for resource, count in stale.items():
+            self._stale.labels(resource).set(count)
+        self._invalidation_lag.set(invalidation_lag)
         self._memory.set(memory)
         self._memory_max.set(memory_max)
         self._store_bytes.set(store)

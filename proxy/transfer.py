@@ -166,7 +166,7 @@ def export_to(file: Path | None, config: Config) -> int:
     async def work() -> str:
         store = await open_for_export(config)
         try:
-            total = sum((await store.stats()).entities.values())
+            total = await store.count()
             with _sink(file, config) as sink, progress.shown(total):
                 await export_rows(store, config, sink, progress)
         finally:

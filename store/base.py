@@ -45,6 +45,8 @@ class StoreStats:
     """Size of its files."""
     entities: dict[str, int]
     """Rows with a representation, by resource."""
+    stale: dict[str, int]
+    """Those of them that are past their freshness."""
 
 
 class Position(NamedTuple):
@@ -158,8 +160,8 @@ class Store(Protocol):
         """
         ...
 
-    async def stats(self) -> StoreStats:
-        """Sizes and counts, for metrics."""
+    async def stats(self, *, at: float) -> StoreStats:
+        """Sizes and counts, for metrics; what is stale `at` that time (epoch seconds)."""
         ...
 
     async def prune(self, *, older_than: float) -> int:

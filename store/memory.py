@@ -234,6 +234,11 @@ class MemoryTier:
         self._cache.expire()
         return dict(self._counts)
 
+    def slots(self) -> list[Slot]:
+        """The places of all that is usable; what becomes of them later shows in each."""
+        self._cache.expire()
+        return list(self._cache.values())
+
     def evicted_recently(self, key: Key) -> bool:
         """Whether the key was among the last that had to go for want of space, and has not come back."""
         return hash(key) in self._evicted

@@ -26,6 +26,9 @@ HELD, INVALIDATED, PRUNED = 0, 1, 2
 """Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
 eviction, and stays only for its ids and local attributes."""
 
+FRESH_UNTIL = "received_at + lifetime - initial_age"
+"""When the freshness of a row ends, in epoch seconds, as the index of it has it."""
+
 REWRITE_DUE, ERASURE_DUE = 1, 2
 """Values of `user_version` while the files may hold what was deleted: by an earlier version, which did not overwrite
 it; or by an erasure that has not come to its end. The next opening writes the database anew, if nothing does before."""
@@ -198,6 +201,11 @@ def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[Table
         connection.execute(f"DROP INDEX IF EXISTS {quoted(f'{spec.table}_last_synced_at')}")
         index = quoted(f"{spec.table}_unsynced")
         connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} (invalidated, last_synced_at, id)")
+        # What is stale is counted at each scrape. Without the columns that the expression is made of SQLite would look
+        # into every row that it counts.
+        index = quoted(f"{spec.table}_fresh_until")
+        columns = f"invalidated, {FRESH_UNTIL}, received_at, lifetime, initial_age"
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({columns})")
         _count(connection, spec)
     connection.execute("COMMIT")
 

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from store.base import StoreError, StoreStats, TableSpec
+from store.base import StoreError, TableSpec
 from store.entry import Entry
 from store.migrations import there
-from store.sqlite_files import FOREIGN_ERRORS, open_error, size_of, store_error
+from store.sqlite_files import FOREIGN_ERRORS, open_error, store_error
 from store.sqlite_pragmas import set_up_reader
 from store.sqlite_table import Table, representations
 from store.sqlite_writer import Connection, Run
@@ -57,9 +57,9 @@ class SqliteReader:
         table = self._tables.get(resource)
         return [] if table is None else await self._run("page", partial(table.page, after=after, limit=limit))
 
-    async def stats(self) -> StoreStats:
-        """Sizes and counts. Raises StoreError."""
-        return await self._run("stats", self._stats)
+    async def count(self) -> int:
+        """How many rows have a representation. Raises StoreError."""
+        return await self._run("count", self._count)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -75,6 +75,6 @@ class SqliteReader:
         except FOREIGN_ERRORS as error:
             raise store_error(operation, error) from None
 
-    def _stats(self, connection: sqlite3.Connection) -> StoreStats:
+    def _count(self, connection: sqlite3.Connection) -> int:
         counted = representations(connection)
-        return StoreStats(size_of(self._path), {name: counted.get(name, 0) for name in self._resources})
+        return sum(counted.get(resource, 0) for resource in self._resources)

@@ -7,7 +7,7 @@ from typing import Any
 
 from store.base import Position, TableSpec
 from store.entry import Column, Entry, Key, Write
-from store.migrations import HELD, INVALIDATED, PRUNED, REGISTRY, quoted
+from store.migrations import FRESH_UNTIL, HELD, INVALIDATED, PRUNED, REGISTRY, quoted
 from store.sqlite_rows import READ, REFRESHED, entry_of, local_of, values_of
 from store.times import rfc3339
 
@@ -67,6 +67,7 @@ class Table:
             " WHERE invalidated = ? AND last_synced_at < ? ORDER BY last_synced_at LIMIT ?"
         )
         self._first = f"SELECT min(last_synced_at) FROM {table} WHERE invalidated = {HELD}"
+        self._count_stale = f"SELECT count(*) FROM {table} WHERE invalidated = {HELD} AND {FRESH_UNTIL} < ?"
         self._delete = f"DELETE FROM {table} WHERE rowid = ?"
         erased = ", ".join(
             f"CAST({name} AS BLOB)"
@@ -100,6 +101,11 @@ class Table:
         # What an entry of a page says, to the millisecond, becomes the very text that it came from.
         position = (rfc3339(after.last_synced_at), after.internal_id) if after else ("", "")
         return self._entries(connection, self._unsynced, (rfc3339(before), *position, limit))
+
+    def count_stale(self, connection: sqlite3.Connection, at: float) -> int:
+        """How many representations are past their freshness at that time."""
+        found: int = connection.execute(self._count_stale, (at,)).fetchone()[0]
+        return found
 
     def put(self, connection: sqlite3.Connection, write: Write, derive_id: DeriveId) -> Entry:
         """Update the row of the entry's key, or insert it under the first free id."""

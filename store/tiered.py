@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
+from store import census
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
@@ -13,20 +14,6 @@ from store.rows import Rows
 from store.write_behind import Invalidated, WriteBehind, all_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class TieredStats:
-    """What the ops listener shows of both tiers."""
-
-    memory_bytes: int
-    memory_max_bytes: int
-    database_bytes: int
-    """0 without a database."""
-    entities: dict[str, int]
-    """Representations by resource: of the database where there is a table, of memory otherwise."""
-    pending: int
-    """Keys whose last change the database has not confirmed."""
 
 
 class TieredStore:
@@ -70,7 +57,11 @@ class TieredStore:
         self._rows: Rows | None = None
         if database is not None:
             self._behind = WriteBehind(
-                database, on_confirmed=self._confirmed, on_result=self._noted, max_pending=max_pending
+                database,
+                on_confirmed=self._confirmed,
+                on_result=self._noted,
+                max_pending=max_pending,
+                clock=clock,
             )
             self._rows = Rows(
                 database,
@@ -279,18 +270,12 @@ class TieredStore:
         if self._behind is not None:
             await self._behind.flush()
 
-    async def stats(self) -> TieredStats:
+    async def stats(self) -> census.TieredStats:
         """Sizes and counts of both tiers; a database that fails has none."""
         database: StoreStats | None = None
         if self._database is not None:
-            database = await self._tried("stats", self._database.stats())
-        return TieredStats(
-            memory_bytes=self.memory.bytes,
-            memory_max_bytes=self.memory.max_bytes,
-            database_bytes=0 if database is None else database.bytes,
-            entities=self.memory.counts() | ({} if database is None else database.entities),
-            pending=0 if self._behind is None else len(self._behind),
-        )
+            database = await self._tried("stats", self._database.stats(at=self._clock()))
+        return await census.take(self.memory, database, self._behind, at=self._clock())
 
     async def start(self) -> None:
         """Begin to write behind; what was put before waits until then."""

@@ -33,6 +33,8 @@ class _Put:
 class _Invalidation:
     """What the database has still to forget, and who waits for it."""
 
+    since: float
+    """When the first who wants it did, in seconds of the clock."""
     is_erasure: bool = False
     """The row has to go, too."""
     is_invalidation: bool = False
@@ -64,8 +66,10 @@ class WriteBehind:
         on_confirmed: Callable[[Entry, Entry], None],
         on_result: Callable[[str, bool], None],
         max_pending: int,
+        clock: Callable[[], float],
     ) -> None:
         self._database = database
+        self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_result = on_result
         self._max_pending = max_pending
@@ -73,7 +77,8 @@ class WriteBehind:
         self._writing: dict[Key, _Put] = {}  # taken from the puts, and not answered yet
         self._invalidations: _Invalidations = {}
         self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
-        self._unforgotten: dict[Key, None] = {}  # invalidations that failed; told again with the next
+        # Invalidations that failed, and since when they are wanted; told again with the next.
+        self._unforgotten: dict[Key, float] = {}
         self._quiet: Counter[Key] = Counter()  # those that are being changed, and by how many
         self._wake_put = asyncio.Event()
         self._wake_invalidate = asyncio.Event()
@@ -122,6 +127,12 @@ class WriteBehind:
         """Each key that `is_forgotten`."""
         return self._unforgotten.keys() | self._invalidations.keys() | self._forgetting.keys()
 
+    def invalidation_lag(self) -> float:
+        """Seconds for which the invalidation that has waited longest is not durable yet; 0 when there is none."""
+        waiting = (one.since for one in (*self._invalidations.values(), *self._forgetting.values()))
+        now = self._clock()
+        return max(0.0, now - min((*waiting, *self._unforgotten.values()), default=now))
+
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
         put = self._last_put(key)
@@ -168,10 +179,10 @@ class WriteBehind:
         if self._is_closed:
             # Nobody will tell the database any more.
             if not is_erasure:
-                self._unforgotten[key] = None
-            invalidation = _Invalidation()
+                self._unforgotten[key] = self._clock()
+            invalidation = _Invalidation(self._clock())
         else:
-            invalidation = self._invalidations.setdefault(key, _Invalidation())
+            invalidation = self._invalidations.setdefault(key, _Invalidation(self._clock()))
         invalidation.is_erasure |= is_erasure
         invalidation.is_invalidation |= not is_erasure
         waiter = _waiter(invalidation.waiters)
@@ -225,8 +236,9 @@ class WriteBehind:
             is_full = len(self._forgetting) == BATCH
             again = (key for key in self._unforgotten if key not in self._writing)
             for key in list(islice(again, BATCH)):
-                del self._unforgotten[key]
-                self._forgetting.setdefault(key, _Invalidation()).is_invalidation = True
+                since = self._unforgotten.pop(key)
+                again_now = self._forgetting.setdefault(key, _Invalidation(since))
+                again_now.is_invalidation, again_now.since = True, min(since, again_now.since)
             if self._forgetting:
                 await self._forget(self._forgetting)
             # Not for what has failed just now: it would be told again without end.
@@ -289,7 +301,7 @@ class WriteBehind:
 
     def _stay_forgotten(self, invalidations: _Invalidations) -> None:
         """What the database could not be told. A mere erasure is not among it: it has failed, and the row stands."""
-        self._unforgotten |= {key: None for key, one in invalidations.items() if one.is_invalidation}
+        self._unforgotten |= {key: one.since for key, one in invalidations.items() if one.is_invalidation}
 
     async def _put(self, batch: dict[Key, _Put]) -> None:
         outcomes = await self._try_put([put.write for put in batch.values()])

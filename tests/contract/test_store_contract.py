@@ -138,9 +138,9 @@ async def test_a_variant_has_no_row(store: Store) -> None:
 
 async def test_counts_follow_representations(store: Store) -> None:
     async def users() -> int:
-        return (await store.stats()).entities["user"]
+        return (await store.stats(at=NOW)).entities["user"]
 
-    assert (await store.stats()).entities == {"user": 0, "business": 0}
+    assert (await store.stats(at=NOW)).entities == {"user": 0, "business": 0}
     await store.put_many([write("a"), write("b"), write("c")])
     await store.put_many([write("a", b"other")])
     assert await users() == 3
@@ -149,9 +149,20 @@ async def test_counts_follow_representations(store: Store) -> None:
     assert await users() == 2
     await store.put_many([write("a")])
     assert await users() == 3
-    stats = await store.stats()
+    stats = await store.stats(at=NOW)
     assert isinstance(stats, StoreStats)
     assert stats.bytes > 0
+
+
+async def test_what_is_past_its_freshness_is_counted(store: Store) -> None:
+    old = replace(entry(B), initial_age=50.0)
+    lasting = replace(entry(Key("user", "c")), lifetime=90.0)
+    await store.put_many([write("a"), Write(old, {}), Write(lasting, {}), write("d"), write("e")])
+    await store.invalidate_many([Key("user", "d")])
+    await store.erase_many([Key("user", "e")])
+    ends = [(10, 0), (11, 1), (60, 1), (61, 2), (90, 2), (91, 3)]
+    for seconds, stale in ends:
+        assert (await store.stats(at=NOW + seconds)).stale == {"user": stale, "business": 0}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +210,7 @@ async def test_what_was_answered_survives_closing(opener: Opener) -> None:
         found = await second.get_many([A, B])
         assert found[A] == confirmed[A]
         assert found[B].item is None
-        assert (await second.stats()).entities["user"] == 1
+        assert (await second.stats(at=NOW)).entities["user"] == 1
     finally:
         await second.close()
 
@@ -222,7 +233,7 @@ async def test_closing_finishes_what_is_queued_and_is_idempotent(opener: Opener)
         store.longest_unsynced("user", before=NOW, after=None, limit=1),
         store.page("user", after=None, limit=1),
         store.adopt_many([write("a")]),
-        store.stats(),
+        store.stats(at=NOW),
         store.prune(older_than=NOW),
     ):
         with pytest.raises(StoreError):
@@ -237,7 +248,7 @@ async def test_ten_thousand_keys(store: Store) -> None:
     assert len(found) == 10_000
     assert found[user("9999")].item == b"9999"
     await store.invalidate_many(keys)
-    assert (await store.stats()).entities["user"] == 0
+    assert (await store.stats(at=NOW)).entities["user"] == 0
 
 
 async def test_pruning_by_age_takes_what_was_synced_before(store: Store) -> None:
@@ -246,7 +257,7 @@ async def test_pruning_by_age_takes_what_was_synced_before(store: Store) -> None
     assert await store.prune(older_than=NOW - 10) == 1
     assert await store.prune(older_than=NOW) == 1
     assert set(await store.get_many([A, B])) == {B}
-    assert (await store.stats()).entities == {"user": 1, "business": 0}
+    assert (await store.stats(at=NOW)).entities == {"user": 1, "business": 0}
 
 
 async def test_a_pruned_entity_gets_its_id_again(store: Store) -> None:

@@ -129,9 +129,10 @@ class Database:
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
         raise NotImplementedError
 
-    async def stats(self) -> StoreStats:
+    async def stats(self, *, at: float) -> StoreStats:
         self._called("stats", [])
-        return StoreStats(4096, {"user": len(self.rows)})
+        stale = sum(entry.ttl(at) < 0 for entry in self.rows.values())
+        return StoreStats(4096, {"user": len(self.rows)}, {"user": stale})
 
     async def prune(self, *, older_than: float) -> int:
         raise NotImplementedError

@@ -130,7 +130,7 @@ async def test_attributes_of_our_own_survive_refresh_invalidation_and_pruning(pa
         husk = (await store.get_many([A]))[A]
         assert (husk.item, husk.internal_id, husk.version) == (None, derive(A, 0), 3)
         assert (await store.put_many([write("a", b"3")]))[A].version == 4
-        assert (await store.stats()).entities["user"] == 1
+        assert (await store.stats(at=NOW)).entities["user"] == 1
     finally:
         await store.close()
 
@@ -179,9 +179,9 @@ async def test_pruning_many_rows_gives_the_space_back(path: Path) -> None:
     store = await open_store(path)
     try:
         await store.put_many([write(str(number), b"x" * 1000) for number in range(3000)])
-        before = (await store.stats()).bytes
+        before = (await store.stats(at=NOW)).bytes
         assert await store.prune(older_than=NOW + 1) == 3000
-        assert (await store.stats()).bytes < before / 10
+        assert (await store.stats(at=NOW)).bytes < before / 10
     finally:
         await store.close()
 
@@ -198,7 +198,7 @@ async def test_at_its_bound_the_longest_unsynced_make_room_for_the_newest(path: 
                 for number in range(start, start + 100)
             )
             await asyncio.gather(*puts)
-            assert (await store.stats()).bytes < 1.5 * bound
+            assert (await store.stats(at=NOW)).bytes < 1.5 * bound
         found = await store.get_many([shop, *(user(str(number)) for number in range(4000))])
         numbers = sorted(int(key.id) for key in found)
         assert numbers == list(range(4000 - len(numbers), 4000))
@@ -224,7 +224,7 @@ async def test_pruning_for_space_takes_no_more_than_it_must_when_ages_are_in_no_
         )
         store._room.max_bytes = bound = path.stat().st_size
         assert 0 < await store.prune(older_than=0) < 6000 / 4
-        assert (await store.stats()).bytes < 0.85 * bound
+        assert (await store.stats(at=NOW)).bytes < 0.85 * bound
         found = await store.get_many([user(str(number)) for number in range(6000)])
         kept = sorted(ages[int(key.id)] for key in found)
         assert kept == list(range(6000 - len(kept), 6000))
@@ -268,7 +268,7 @@ async def test_a_full_database_writes_nothing_by_half_and_goes_on(path: Path) ->
             await store.put_many([write("a", b"2"), *large])
         found = await store.get_many([A, *(row.entry.key for row in large)])
         assert {key: found[key].item for key in found} == {A: b"1"}
-        assert (await store.stats()).entities["user"] == 1
+        assert (await store.stats(at=NOW)).entities["user"] == 1
         assert (await store.put_many([write("a", b"2")]))[A].version == 2
     finally:
         await store.close()
@@ -305,7 +305,7 @@ async def test_hooks_are_told_of_each_operation(path: Path) -> None:
     await store.put_many([write("a")])
     await store.get_many([A])
     await store.invalidate_many([A])
-    await store.stats()
+    await store.stats(at=NOW)
     await store.prune(older_than=0)
     with pytest.raises(StoreError):
         await store.put_many([Write(replace(entry(A), source_version="\ud800"), {})])
@@ -399,7 +399,7 @@ async def test_what_was_answered_survives_kill_9(path: Path, writing: subprocess
         assert {int(key.id): kept.item for key, kept in found.items()} == {
             number: b"%d" % number for number in answered
         }
-        assert (await store.stats()).entities["user"] >= len(answered)
+        assert (await store.stats(at=NOW)).entities["user"] >= len(answered)
     finally:
         await store.close()
 
@@ -411,7 +411,7 @@ async def test_columns_that_are_newly_configured_are_added_and_none_is_dropped(p
     store = await open_store(path, tables=(replace(USERS, columns=("name", 'odd "name')), BUSINESSES))
     odd: dict[str, Any] = {'odd "name': "o"}
     await store.put_many([write("b", name="m", **odd)])
-    assert (await store.stats()).entities == {"user": 2, "business": 0}
+    assert (await store.stats(at=NOW)).entities == {"user": 2, "business": 0}
     await store.close()
     assert query(path, 'SELECT user_id, name, email, "odd ""name" FROM users ORDER BY 1') == [
         ("a", "n", "e", None),

@@ -36,7 +36,7 @@ async def filled(store: SqliteStore) -> list[str]:
     while not await store._reader.run(has_no_page_left):
         ids.append(str(ordered.getrandbits(60)))
         await store.put_many([write(ids[-1], b"x" * 300, synced=NOW + len(ids))])
-    assert (await store.stats()).entities["user"] == len(ids)
+    assert (await store.stats(at=NOW)).entities["user"] == len(ids)
     ordered.shuffle(ids)
     return ids
 
@@ -108,7 +108,9 @@ async def test_those_who_make_room_at_the_same_time_make_it_once(path: Path) -> 
 async def test_an_invalidation_passes_a_put_that_makes_room(path: Path) -> None:
     store = await open_store(path, max_bytes=BOUND)
     ids = await filled(store)
-    behind = WriteBehind(store, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=1_000)
+    behind = WriteBehind(
+        store, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=1_000, clock=lambda: 0.0
+    )
     behind.start()
     async with store._room.making:
         for number in range(50):

@@ -35,7 +35,14 @@ async def test_lists_are_served_by_an_index_in_its_order(path: Path) -> None:
         plans = await store._reader.run(
             lambda connection: [
                 plan(connection, sql)
-                for sql in (table._unsynced, table._page, table._oldest, table._first, table._find)
+                for sql in (
+                    table._unsynced,
+                    table._page,
+                    table._oldest,
+                    table._first,
+                    table._find,
+                    table._count_stale,
+                )
             ]
         )
     finally:
@@ -47,6 +54,7 @@ async def test_lists_are_served_by_an_index_in_its_order(path: Path) -> None:
         ["SEARCH users USING INDEX users_unsynced (invalidated=? AND last_synced_at<?)"],
         ["SEARCH users USING COVERING INDEX users_unsynced (invalidated=?)"],
         ["SEARCH users USING INDEX sqlite_autoindex_users_1 (id=?)"],
+        ["SEARCH users USING COVERING INDEX users_fresh_until (invalidated=? AND <expr><?)"],
     ]
 
 
@@ -80,7 +88,10 @@ async def test_the_index_of_an_earlier_version_gives_way(path: Path) -> None:
     with closing(sqlite3.connect(path)) as person:
         indexes = {row[1] for row in person.execute("PRAGMA index_list(users)")}
         columns = [row[2] for row in person.execute("PRAGMA index_info(users_unsynced)")]
-    assert {name for name in indexes if not name.startswith("sqlite_")} == {"users_unsynced"}
+    assert {name for name in indexes if not name.startswith("sqlite_")} == {
+        "users_fresh_until",
+        "users_unsynced",
+    }
     assert columns == ["invalidated", "last_synced_at", "id"]
 
 
@@ -211,7 +222,7 @@ async def test_reservations_and_changes_at_the_bound_make_room(path: Path) -> No
             await store.reserve_many([user(f"new-{number}")], at=NOW)
             changed = await store.change(user(f"new-{number}"), local={"department_id": "d" * 50})
             assert changed is not None
-        assert (await store.stats()).entities["user"] < 200
+        assert (await store.stats(at=NOW)).entities["user"] < 200
         assert path.stat().st_size <= 400_000
         kept = await store.get_many([user(f"new-{number}") for number in range(900)])
         assert {husk.local["department_id"] for husk in kept.values()} == {"d" * 50}

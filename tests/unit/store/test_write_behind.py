@@ -10,7 +10,7 @@ from store.base import StoreError
 from store.entry import Entry, Key, Write
 from store.write_behind import BATCH, WriteBehind
 from tests.unit.store.fakes import Database, turns
-from tests.unit.store.samples import entry, user, write
+from tests.unit.store.samples import NOW, entry, user, write
 
 A, B, C = user("a"), user("b"), user("c")
 
@@ -22,6 +22,7 @@ class SlowDatabase(Database):
         super().__init__()
         self.may_put = asyncio.Event()
         self.putting = 0
+        self.now = NOW
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         self.putting += 1
@@ -44,6 +45,7 @@ async def behind(database: SlowDatabase) -> AsyncIterator[WriteBehind]:
         on_confirmed=lambda _sent, _confirmed: None,
         on_result=lambda _operation, _ok: None,
         max_pending=10_000,
+        clock=lambda: database.now,
     )
     made.start()
     yield made
@@ -242,7 +244,9 @@ async def test_whatever_the_order_the_last_change_of_each_key_stands(
 
 
 async def test_what_the_database_was_not_told_till_the_end_stays_forgotten(database: SlowDatabase) -> None:
-    behind = WriteBehind(database, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=10)
+    behind = WriteBehind(
+        database, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=10, clock=lambda: 0.0
+    )
     told = [behind.invalidate(A), behind.erase(B)]
     await behind.close()
     told.append(behind.invalidate(C))
@@ -255,3 +259,33 @@ async def test_what_the_database_was_not_told_till_the_end_stays_forgotten(datab
         await behind.flush()
         async with behind.quiet(A):
             assert behind.is_forgotten(A)
+
+
+async def test_the_lag_is_that_of_the_oldest_invalidation_which_is_not_durable(
+    behind: WriteBehind, database: SlowDatabase
+) -> None:
+    assert behind.invalidation_lag() == 0
+    await putting(behind, database, write("a"))
+    waiting = behind.invalidate(user("a"))  # waits for the put that is under way
+    database.now += 2
+    behind.invalidate(user("a"))
+    assert behind.invalidation_lag() == 2
+    database.may_put.set()
+    await waiting
+    assert behind.invalidation_lag() == 0
+
+
+async def test_an_invalidation_that_failed_lags_until_the_database_has_been_told(
+    behind: WriteBehind, database: SlowDatabase
+) -> None:
+    database.broken.add("invalidate")
+    with pytest.raises(StoreError):
+        await behind.invalidate(user("a"))
+    database.now += 5
+    with pytest.raises(StoreError):
+        await behind.invalidate(user("b"))
+    database.now += 1
+    assert behind.invalidation_lag() == 6
+    database.broken.clear()
+    await behind.invalidate(user("c"))
+    assert behind.invalidation_lag() == 0

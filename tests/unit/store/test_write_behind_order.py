@@ -129,7 +129,13 @@ def test_every_key_ends_as_it_was_last_told_in_whatever_order_the_database_answe
 
 async def _play(steps: list[tuple[str, str | int]]) -> None:
     database = Database()
-    queue = WriteBehind(database, on_confirmed=lambda *_: None, on_result=lambda *_: None, max_pending=1_000)
+    queue = WriteBehind(
+        database,
+        on_confirmed=lambda *_: None,
+        on_result=lambda *_: None,
+        max_pending=1_000,
+        clock=lambda: 0.0,
+    )
     queue.start()
     stories = {user(name): Story([]) for name in "abc"}
     changes: list[asyncio.Task[None]] = []

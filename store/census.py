@@ -1,0 +1,59 @@
+"""What both tiers hold, counted when somebody wants to know and not kept at each change."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from store.base import StoreStats
+from store.memory import MemoryTier
+from store.write_behind import WriteBehind
+
+_SLICE = 2_000
+"""Entries that are looked at before others have their turn: half a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class TieredStats:
+    """What the ops listener shows of both tiers."""
+
+    memory_bytes: int
+    memory_max_bytes: int
+    database_bytes: int
+    """0 without a database."""
+    entities: dict[str, int]
+    """Representations by resource: of the database where there is a table, of memory otherwise."""
+    stale: dict[str, int]
+    """Those of them that are past their freshness."""
+    pending: int
+    """Keys whose last change the database has not confirmed."""
+    invalidation_lag: float
+    """Seconds for which the invalidation that has waited longest is not durable; 0 when none waits."""
+
+
+async def take(
+    memory: MemoryTier, database: StoreStats | None, behind: WriteBehind | None, *, at: float
+) -> TieredStats:
+    """The census; `database` is None where there is none, or where it failed; `at` is in epoch seconds."""
+    stale = await _stale(memory, at)
+    return TieredStats(
+        memory_bytes=memory.bytes,
+        memory_max_bytes=memory.max_bytes,
+        database_bytes=0 if database is None else database.bytes,
+        entities=memory.counts() | ({} if database is None else database.entities),
+        stale=stale | ({} if database is None else database.stale),
+        pending=0 if behind is None else len(behind),
+        invalidation_lag=0.0 if behind is None else behind.invalidation_lag(),
+    )
+
+
+async def _stale(memory: MemoryTier, at: float) -> dict[str, int]:
+    slots = memory.slots()
+    counts: Counter[str] = Counter()
+    for start in range(0, len(slots), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        for slot in slots[start : start + _SLICE]:
+            entry = slot.entry
+            if entry is not None and entry.item is not None and not entry.absent and entry.ttl(at) < 0:
+                counts[entry.key.resource] += 1
+    return dict(counts)
