@@ -1,6 +1,6 @@
-# The tag is pinned to its digest when a release is built, so that a release can be built again byte for byte:
-#   docker build --build-arg PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm@sha256:… .
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+# By digest, so that the same sources give the same image tomorrow; a newer one is a change like any other. To build on
+# another base: make image PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -9,10 +9,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 # At the same path as in the second stage: the scripts of a virtual environment name their interpreter in full.
 RUN python3 -m venv /opt/build && python3 -m venv /opt/handshake-proxy
 WORKDIR /src
-# The dependencies before the sources, so that a change of the sources does not fetch them again.
-COPY requirements/build.txt requirements/run.txt requirements/
+# The dependencies before the sources, so that a change of the sources does not fetch them again. Tracing is among them,
+# though it is off by default: switching it on must not take another image.
+COPY requirements/build.txt requirements/image.txt requirements/
 RUN /opt/build/bin/pip install --require-hashes -r requirements/build.txt \
-    && /opt/handshake-proxy/bin/pip install --require-hashes -r requirements/run.txt
+    && /opt/handshake-proxy/bin/pip install --require-hashes -r requirements/image.txt
 COPY pyproject.toml README.md ./
 COPY config/ config/
 COPY store/ store/
@@ -24,15 +25,6 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . 
     && /opt/build/bin/python -m compileall -q /opt/handshake-proxy/lib
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG CREATED=unknown
-LABEL org.opencontainers.image.title="handshake-proxy" \
-      org.opencontainers.image.description="A sidecar caching proxy for the user and business data of an attendance service" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
 COPY --from=build /opt/handshake-proxy /opt/handshake-proxy
 # A number, so that Kubernetes can see that it is not root. The group is the same one; the directory takes a volume.
 RUN mkdir /data && chown 65532:65532 /data
@@ -48,3 +40,14 @@ EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["handshake-proxy", "probe"]
 ENTRYPOINT ["handshake-proxy"]
 CMD ["serve"]
+# Last, for they differ with each build: `make image` gives them.
+ARG PYTHON_IMAGE
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="handshake-proxy" \
+      org.opencontainers.image.description="A sidecar caching proxy for the user and business data of an attendance service" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
