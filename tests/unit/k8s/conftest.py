@@ -1,0 +1,40 @@
+"""The manifests under test, rendered once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.k8s.manifests import EXAMPLE, K8S, PROXY, Document, render
+
+
+@pytest.fixture(scope="session")
+def example() -> list[Document]:
+    """The attendance example."""
+    return render(EXAMPLE)
+
+
+@pytest.fixture(scope="session")
+def legacy(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The attendance example as it is on a cluster without native sidecars."""
+    root = tmp_path_factory.mktemp("legacy")
+    shutil.copytree(K8S / "components", root / "components")
+    directory = root / "examples" / "attendance"
+    shutil.copytree(EXAMPLE, directory)
+    _edit_kustomization(directory / "kustomization.yaml")
+    _edit_patch(directory / "use-proxy.yaml")
+    return render(directory)
+
+
+def _edit_kustomization(file: Path) -> None:
+    kustomization = yaml.safe_load(file.read_text())
+    components = kustomization["components"]
+    components[components.index("../../components/sidecar")] = "../../components/sidecar-legacy"
+    file.write_text(yaml.safe_dump(kustomization))
+
+
+def _edit_patch(file: Path) -> None:
+    patch = yaml.safe_load(file.read_text())
+    patch["spec"]["template"]["spec"]["containers"].insert(0, {"name": PROXY})
+    file.write_text(yaml.safe_dump(patch))

@@ -1,0 +1,66 @@
+"""The manifests keep the rules, and the rules notice when they do not."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+from config.load import load
+from tests.unit.k8s.broken import BROKEN, BROKEN_LEGACY, Edit, proxy
+from tests.unit.k8s.manifests import REPOSITORY, Document, Manifests
+from tests.unit.k8s.rules import RULES, Rule, findings
+from tests.unit.k8s.rules_sidecar import (
+    config_file,
+    configuration,
+    proxy_lives_longer_than_the_application,
+)
+
+
+def test_the_example_keeps_the_rules(example: list[Document]) -> None:
+    assert findings(example) == []
+
+
+def test_the_legacy_variant_keeps_the_rules(legacy: list[Document]) -> None:
+    assert findings(legacy) == []
+
+
+@pytest.mark.parametrize(("rule", "edit"), [pytest.param(rule, edit, id=name) for name, rule, edit in BROKEN])
+def test_a_broken_manifest_is_noticed(example: list[Document], rule: Rule, edit: Edit) -> None:
+    broken = copy.deepcopy(example)
+    edit(broken)
+    assert list(rule(Manifests(broken)))
+
+
+@pytest.mark.parametrize("edit", [pytest.param(edit, id=name) for name, edit in BROKEN_LEGACY])
+def test_a_broken_legacy_manifest_is_noticed(legacy: list[Document], edit: Edit) -> None:
+    broken = copy.deepcopy(legacy)
+    edit(broken)
+    assert list(proxy_lives_longer_than_the_application(Manifests(broken)))
+
+
+def test_every_rule_is_seen_to_find_something() -> None:
+    assert {rule for _, rule, _ in BROKEN} == set(RULES)
+
+
+def test_the_manifest_says_what_the_image_says(example: list[Document]) -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    said = dict(re.findall(r"\b(HANDSHAKE_\w+)=(\S+)", dockerfile))
+    assert {one["name"]: one["value"] for one in proxy(example)["env"]} == said
+    assert re.search(r"^USER 65532:65532$", dockerfile, re.MULTILINE)
+    assert (
+        proxy(example)["securityContext"]["runAsUser"],
+        proxy(example)["securityContext"]["runAsGroup"],
+    ) == (65532, 65532)
+
+
+def test_the_configuration_is_the_built_in_one_but_for_what_it_says(
+    example: list[Document], tmp_path: Path
+) -> None:
+    manifests = Manifests(example)
+    ((workload, container),) = manifests.proxied
+    file = tmp_path / "config.yaml"
+    file.write_text(config_file(manifests, workload, container))
+    said = {one["name"]: one["value"] for one in container["env"]}
+    url = {"HANDSHAKE_UPSTREAMS__MAIN__URL": "https://main.example.org"}
+    assert configuration(manifests, workload, container) == load(None, {**said, **url})
