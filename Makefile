@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check checkov bench format lock clean image docs
+.PHONY: help demo test check checkov bench bench-sizing format lock clean image test-image docs dashboards
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version)'
@@ -46,9 +46,14 @@ check: $(STAMP) ## lint, types, architecture, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m config.reference --check docs/configuration.md
+	$(BIN)/python -m proxy.api_reference --check docs/api.md
+	$(BIN)/python -m k8s.generate --check
 
 bench: $(STAMP) ## how long the calls of the handshake API take, with a million users at the end
 	$(BIN)/python -m bench.handshake $(BENCH_ARGS)
+
+bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which docs/sizing.md is made
+	$(BIN)/python -m bench.sizing $(BENCH_ARGS)
 
 format: $(STAMP) ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
@@ -56,6 +61,10 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 
 docs: $(STAMP) ## write the generated pages again
 	$(BIN)/python -m config.reference docs/configuration.md
+	$(BIN)/python -m proxy.api_reference docs/api.md
+
+dashboards: $(STAMP) ## write the dashboard and the operator's alerting rules again
+	$(BIN)/python -m k8s.generate
 
 COMPILE := uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
@@ -68,9 +77,26 @@ lock: ## resolve the dependencies again, with hashes (needs uv)
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
-image: ## build the container image with docker, podman or buildah, whichever is there
-	@for tool in docker podman buildah; do command -v $$tool >/dev/null && { $$tool build -t handshake-proxy .; exit; }; done; \
-	  echo "none of docker, podman and buildah is installed"; exit 1
+# An engine that is installed but does not run is passed over, such as a docker command without its daemon. The two that
+# are not docker write HEALTHCHECK down in its format alone. BUILD_ARGS goes to the build: --pull-never, --secret, …
+VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE    ?= handshake-proxy:$(VERSION)
+BUILDER  ?= docker podman buildah
+REVISION  = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
+CREATED   = $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+
+image: ## build the container image with docker, podman or buildah, whichever works here
+	@for builder in $(BUILDER); do \
+	  $$builder info >/dev/null 2>&1 || continue; \
+	  echo "building $(IMAGE) with $$builder"; \
+	  exec env BUILDAH_FORMAT=docker $$builder build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) \
+	    $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) $(BUILD_ARGS) .; \
+	done; \
+	echo "no image was built: none of $(BUILDER) is installed and works (\`docker info\` and so on says why)" >&2; exit 1
+
+test-image: $(STAMP) ## the image and the pod for real (needs root, buildah, debootstrap, podman, runc, catatonit)
+	@$(BIN)/pytest -m image tests/image $(PYTEST_ARGS)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

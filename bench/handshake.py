@@ -6,8 +6,6 @@ is bounded in count and time, on loopback only.
 
 import argparse
 import asyncio
-import json
-import platform
 import random
 import re
 import subprocess
@@ -15,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvloop
 
+from bench.figure import Figure, report
 from bench.load import Latencies, get, load, post
+from bench.people import populate, write_lines
 from bench.subject import Subject, keep_off_the_subjects_core, running, settings
 from proxy.demo.services import Services
 
@@ -31,51 +30,9 @@ _HISTOGRAM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value."""
-
-    name: str
-    value: float
-    unit: str
-    target: float | None = None
-    """At most this much, if there is a target."""
-
-    def line(self) -> str:
-        """For a person."""
-        target = "" if self.target is None else f"target {self.target:g} {self.unit}"
-        verdict = "" if self.target is None else ("  ok" if self.value <= self.target else "  MISSED")
-        return f"{self.name:<58} {self.value:>10.3f} {self.unit:<6} {target}{verdict}"
-
-
-def _item(entity: str) -> bytes:
-    member = {
-        "id": entity,
-        "name": f"Name of {entity}",
-        "email": f"{entity}@example.org",
-        "phone": "+977 1 5550100",
-        "avatar": f"https://img.example.org/{entity}.png",
-        "kahaId": f"K-{entity}",
-    }
-    return json.dumps(member).encode()
-
-
-def _populated(services: Services, users: int, businesses: int) -> None:
-    services.users.clear()
-    services.businesses.clear()
-    services.users |= {f"u{number}": _item(f"u{number}") for number in range(users)}
-    services.businesses |= {f"b{number}": _item(f"b{number}") for number in range(businesses)}
-
-
 async def _server_p99(subject: Subject, route: str, cache: str) -> float:
     """The upper bound of the histogram's bucket that 99 of 100 requests are in, in seconds."""
-    host, _, port = subject.addresses["ops"].rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
-        get(subject.addresses["ops"], "/metrics").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    )
-    text = (await reader.read()).decode()
-    writer.close()
+    text = await subject.metrics()
     buckets = [
         (float(le), float(count))
         for its_cache, le, its_route, count in _HISTOGRAM.findall(text)
@@ -86,7 +43,7 @@ async def _server_p99(subject: Subject, route: str, cache: str) -> float:
 
 
 async def _first_logins(services: Services, directory: Path) -> list[Figure]:
-    _populated(services, 60, 60)
+    populate(services, 60, 60)
     services.latency = _LATENCY
     async with running(services.url, directory) as subject:
         address = subject.addresses["handshake"]
@@ -118,7 +75,7 @@ async def _measured(
 
 
 async def _returning(services: Services, directory: Path, count: int) -> list[Figure]:
-    _populated(services, 1000, 10)
+    populate(services, 1000, 10)
     figures: list[Figure] = []
     async with running(services.url, directory) as subject:
         address = subject.addresses["handshake"]
@@ -144,18 +101,10 @@ async def _returning(services: Services, directory: Path, count: int) -> list[Fi
     return figures
 
 
-def _lines(path: Path, count: int) -> None:
-    with path.open("w") as file:
-        for number in range(count):
-            entity = f"u{number}"
-            item = _item(entity).decode()
-            file.write(f'{{"resource":"user","externalId":"{entity}","item":{item}}}\n')
-
-
 async def _million(services: Services, directory: Path, count: int) -> list[Figure]:
-    _populated(services, 0, 1)
+    populate(services, 0, 1)
     lines = directory / "users.jsonl"
-    _lines(lines, count)
+    write_lines(lines, count)
     started = time.perf_counter()
     command = [sys.executable, "-m", "proxy.cli", "import", str(lines)]
     await asyncio.to_thread(
@@ -219,12 +168,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="a file to write the figures to")
     arguments = parser.parse_args()
     figures = uvloop.run(_run(arguments.count, arguments.users))
-    print(f"Python {platform.python_version()}, {platform.machine()}\n")
-    for figure in figures:
-        print(figure.line())
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
-    return int(any(figure.target is not None and figure.value > figure.target for figure in figures))
+    return report(figures, arguments.json)
 
 
 if __name__ == "__main__":

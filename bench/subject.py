@@ -30,6 +30,16 @@ class Subject:
         """Resident bytes."""
         return int(self.process.memory_info().rss)
 
+    async def metrics(self) -> str:
+        """What /metrics says, head included."""
+        address = self.addresses["ops"]
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        text = (await reader.read()).decode()
+        writer.close()
+        return text
+
 
 def settings(url: str, directory: Path, **more: str) -> dict[str, str]:
     """The environment of a proxy before `url` that keeps its database in `directory`."""

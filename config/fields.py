@@ -56,6 +56,14 @@ Share = Annotated[
 ]
 """A part of one."""
 
+Ratio = Annotated[
+    float,
+    BeforeValidator(reject_bool),
+    Field(ge=0, le=1, allow_inf_nan=False),
+    Kind("number from 0 to 1"),
+]
+"""None, all, or anything between."""
+
 
 def _path(value: object) -> object:
     if not isinstance(value, Path) and (not isinstance(value, str) or not value.strip() or "\0" in value):

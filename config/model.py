@@ -17,6 +17,7 @@ from config.model_service import (
     OpsConfig,
     RefreshConfig,
     StoreConfig,
+    TracingConfig,
     WebhooksConfig,
 )
 from config.model_upstream import CircuitConfig, UpstreamConfig
@@ -35,6 +36,7 @@ __all__ = [
     "ResourceConfig",
     "SingleConfig",
     "StoreConfig",
+    "TracingConfig",
     "UpstreamConfig",
     "WebhooksConfig",
 ]
@@ -58,6 +60,7 @@ class Config(Section):
     limits: LimitsConfig = key(LimitsConfig(), "Bounds.")
     lane: bool = key(default=True, doc="The fast lane; false changes speed only.", later=True)
     log: LogConfig = key(LogConfig(), "The log.")
+    tracing: TracingConfig = key(TracingConfig(), "Traces, by OpenTelemetry.")
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Self:

@@ -5,9 +5,9 @@ from typing import Literal
 from uuid import UUID
 
 from config.address import Address
-from config.fields import Count, SecretPath, Section, key
+from config.fields import Count, Ratio, SecretPath, Section, key
 from config.units import Duration, PositiveDuration, PositiveSize, parse_duration, parse_size
-from config.url import StoreUrl
+from config.url import OtlpUrl, StoreUrl
 
 
 class HandshakeConfig(Section):
@@ -113,3 +113,17 @@ class LogConfig(Section):
 
     level: Literal["debug", "info", "warning", "error"] = key("info", "The least severity that is logged.")
     format: Literal["json", "console"] = key("json", "`json`: one object a line. `console`: for people.")
+
+
+class TracingConfig(Section):
+    """Spans of requests and of upstream calls (docs/tracing.md). No path, no id and no name is in them."""
+
+    endpoint: OtlpUrl | None = key(
+        None,
+        "Base URL of an OTLP/HTTP receiver, such as `http://127.0.0.1:4318`; `/v1/traces` is added. Null: off. It "
+        "needs the extra `handshake-proxy[tracing]`.",
+    )
+    sample_ratio: Ratio = key(
+        1.0,
+        "Part of the requests that are traced of those without a `traceparent`; one that has it says by itself.",
+    )

@@ -1,15 +1,14 @@
 """Writes the reference page of the configuration from the model: `python -m config.reference [--check] FILE`."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from config.environment import variable_of
+from config.generated import write_or_check
 from config.keys import NAME, Key, keys
 from config.model import Config
 from config.text_value import TextValue
@@ -180,19 +179,7 @@ def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or compare it with `--check`; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m config.reference", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
-    parser.add_argument("file", type=Path)
-    options = parser.parse_args(arguments)
-    file: Path = options.file
-    text = page()
-    if not options.check:
-        file.write_text(text, encoding="utf-8")
-        return 0
-    if file.is_file() and file.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write(f"{file} is not what the model says: run `make docs`\n")
-    return 1
+    return write_or_check(page, arguments, module="config.reference", about=__doc__, source="the model")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ _STORE_HELP: Final = (
     "must be sqlite:///handshake.db (relative), sqlite:////var/lib/handshake.db (absolute) "
     "or postgresql://user:password@host/database"
 )
+_OTLP_HELP: Final = "must be the base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318"
+_OTLP_PATH: Final = "/v1/traces"
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 _PORT: Final = re.compile(r":([0-9]{1,5})?")
 _SECRET_QUERY: Final = re.compile(r"(?i)((?:^|[?&])(?:ssl)?password=)[^&#]*")
@@ -81,6 +83,21 @@ def _proxy_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _otlp_url(text: str) -> str:
+    parts = _split(text, _OTLP_HELP)
+    if parts.scheme not in {"http", "https"} or "?" in text or "#" in text:
+        raise ValueError(f"{_OTLP_HELP}; http or https, without query and fragment")
+    if "@" in parts.netloc:
+        raise ValueError(
+            f"{_OTLP_HELP}; without user and password: a token goes into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    _check_host(parts.netloc, _OTLP_HELP)
+    base = text.rstrip("/")
+    if base.endswith(_OTLP_PATH):
+        raise ValueError(f"{_OTLP_HELP}; without {_OTLP_PATH}, which is added")
+    return base
+
+
 def _store_url(text: str) -> str:
     parts = _split(text, _STORE_HELP)
     if parts.scheme == "sqlite":
@@ -107,6 +124,9 @@ BaseUrl = Annotated[str, BeforeValidator(_present), AfterValidator(_base_url), K
 
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url), _REDACTED, Kind("URL")]
 """Scheme and authority, perhaps with user and password; redacted in JSON mode."""
+
+OtlpUrl = Annotated[str, AfterValidator(_otlp_url), Kind("URL")]
+"""`http` or `https`, perhaps with a path, without a slash at the end."""
 
 StoreUrl = Annotated[str, AfterValidator(_store_url), _REDACTED, Kind("URL")]
 """`sqlite:///path` or `postgresql://…`; redacted in JSON mode."""

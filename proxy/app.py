@@ -8,14 +8,16 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.address import Address
 from config.model import Config
 from proxy import wiring
 from proxy.core.policy import usable_until
+from proxy.invalidations import Invalidations
 from proxy.log import Refs, logger
 from proxy.messages import Handler
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, Sample
 from proxy.server import Server, ServerLimits
 from proxy.stores import derive_id, table_specs
 from proxy.supervisor import Supervisor
@@ -29,6 +31,9 @@ from store.memory import MemoryTier
 from store.sqlite import SqliteStore, open_or_set_aside
 from store.tiered import TieredStore
 
+if TYPE_CHECKING:
+    from proxy.tracing import Tracing
+
 # Housekeeping of the database: often enough that a full one makes room soon, seldom enough to cost nothing.
 _PRUNE_EVERY = 60.0
 _LAG_EVERY = 1.0
@@ -37,6 +42,8 @@ _STORE_LOG_EVERY = 10.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
+# Seconds that the last spans have to reach their receiver: plenty for one that is there.
+_FLUSH = 3.0
 
 
 class App:
@@ -71,6 +78,7 @@ class App:
         self._database: SqliteStore | None = None
         self._store: TieredStore | None = None
         self._store_failure_logged = -_STORE_LOG_EVERY
+        self._stop_by: float | None = None
 
     @property
     def ready(self) -> bool:
@@ -86,6 +94,7 @@ class App:
             raise
 
     async def _start(self) -> dict[str, str]:
+        tracing = self._open_tracing()
         store = await self._open_store()
         self._stack.push_async_callback(self._supervisor.close)
         upstreams: dict[str, Upstream] = {}
@@ -99,6 +108,7 @@ class App:
                 clock=self._clock,
                 monotonic=self._monotonic,
                 rng=self._rng,
+                spans=tracing.upstream(name, upstream_config.url) if tracing else None,
             )
             await upstream.start()
             self._stack.push_async_callback(upstream.close)
@@ -112,11 +122,15 @@ class App:
             upstreams=upstreams,
             supervisor=self._supervisor,
             metrics=self.metrics,
+            measured=self._measured,
+            invalidations=Invalidations(self.metrics, self._refs, clock=self._clock),
+            started_at=self._clock(),
             refs=self._refs,
             via=self._via,
             clock=self._clock,
             monotonic=self._monotonic,
             rng=self._rng,
+            tracing=tracing,
         )
         known = wiring.resources(parts)
         for name, upstream in upstreams.items():
@@ -135,10 +149,29 @@ class App:
         self.draining = True
         # The probes stay up while the rest drains.
         timeout = self.config.limits.drain_timeout
+        self._stop_by = asyncio.get_running_loop().time() + timeout
         await asyncio.gather(*(server.drain(timeout) for server in self._serving))
         if self._ops is not None:
             await self._ops.drain(0)
         await self._stack.aclose()
+
+    def _open_tracing(self) -> "Tracing | None":
+        endpoint = self.config.tracing.endpoint
+        if endpoint is None:
+            return None
+        # An extra, and large: without an endpoint it is never imported.
+        from proxy.tracing import Tracing  # noqa: PLC0415
+        from proxy.tracing_export import Exports  # noqa: PLC0415
+
+        exports = Exports(endpoint)
+
+        async def close() -> None:
+            stop_by = self._stop_by
+            left = _FLUSH if stop_by is None else stop_by - asyncio.get_running_loop().time()
+            await exports.close(min(_FLUSH, max(0.0, left)))
+
+        self._stack.push_async_callback(close)
+        return Tracing(self.config, exports.processor)
 
     async def _open_store(self) -> TieredStore:
         tables = table_specs(self.config)
@@ -221,6 +254,15 @@ class App:
         self._log.error("internal_error", task=name, error=type(error).__name__, at=at)
 
     async def _render_metrics(self, accept: str) -> tuple[bytes, str]:
+        await self._measure()
+        return self.metrics.render(accept)
+
+    async def _measured(self) -> list[Sample]:
+        await self._measure()
+        return self.metrics.snapshot()
+
+    async def _measure(self) -> None:
+        """Set what is not counted where it happens: sizes and states, as of now."""
         if self._store is not None:
             stats = await self._store.stats()
             self.metrics.store_sizes(
@@ -236,7 +278,6 @@ class App:
         for upstream in self._upstreams:
             self.metrics.circuit(upstream.name, upstream.circuit_state())
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)
-        return self.metrics.render(accept)
 
     def _store_failed(self, operation: str, why: str | None = None) -> None:
         self.metrics.store_failed(operation)

@@ -16,6 +16,7 @@ from proxy import __version__
 
 EXIT_CONFIG = 2
 _PROBE_TIMEOUT = 3.0
+_NO_TRACING = "needs an extra that is not installed: pip install 'handshake-proxy[tracing]'"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,15 +62,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Config:
-    """The whole configuration, with what only the store knows of it. Raises ConfigError."""
+    """The whole configuration, with what only the program knows of it. Raises ConfigError."""
     from proxy.stores import table_specs  # noqa: PLC0415 - `probe` does not need to wait for it
     from store.migrations import check_layout  # noqa: PLC0415
 
     config = load(arguments.config, os.environ)
+    problems = []
     try:
         check_layout(table_specs(config))
     except ValueError as error:
-        raise ConfigError([Problem("resources", str(error))]) from None
+        problems.append(Problem("resources", str(error)))
+    if config.tracing.endpoint is not None:
+        try:
+            import proxy.tracing_export  # noqa: F401, PLC0415 - an extra, which is not imported for nothing
+        except ModuleNotFoundError:
+            problems.append(Problem("tracing.endpoint", _NO_TRACING))
+    if problems:
+        raise ConfigError(problems)
     return config
 
 

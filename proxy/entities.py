@@ -14,7 +14,6 @@ from proxy.core.bulk import AnswerShape
 from proxy.core.http.fields import RawField
 from proxy.core.policy import Decision
 from proxy.keeper import columns_of
-from proxy.metrics import Metrics
 from proxy.resolver import Found, NotFound, Resolution, Resolver
 from store.base import Page, Position, StoreError
 from store.entry import Column, Entry, Key, Write
@@ -73,7 +72,10 @@ class Explanation:
 
 
 class Entities:
-    """The entities of one resource. `clock` gives epoch seconds. External ids come in, each once."""
+    """The entities of one resource. `clock` gives epoch seconds. External ids come in, each once.
+
+    `on_invalidated(key, source)` is told of each erasure.
+    """
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Entities:
         resolver: Resolver,
         store: TieredStore,
         *,
-        metrics: Metrics,
+        on_invalidated: Callable[[Key, str], None],
         clock: Callable[[], float],
     ) -> None:
         self.name = resolver.name
@@ -90,7 +92,7 @@ class Entities:
         self._answer = answer
         self._resolver = resolver
         self._store = store
-        self._metrics = metrics
+        self._on_invalidated = on_invalidated
         self._clock = clock
 
     def fresh(self, entity: str) -> Present | None:
@@ -154,9 +156,10 @@ class Entities:
 
     async def erase(self, entity: str) -> None:
         """Forget the entity altogether. Raises StoreError."""
-        self._metrics.invalidated(self.name, "erasure")
+        key = self._key(entity)
+        self._on_invalidated(key, "erasure")
         self._resolver.let_go(entity)
-        await self._store.erase(self._key(entity))
+        await self._store.erase(key)
 
     async def finish_erasures(self) -> None:
         """Remove what earlier erasures had to leave in the files. Raises StoreError if it is still there."""

@@ -31,6 +31,9 @@ _REFUSED_KEYS = 4096
 # Seconds for which refreshes gather into one call.
 _REFRESH_GATHERS = 0.5
 
+OnWait = Callable[[tuple[RawField, ...], tuple[RawField, ...]], None]
+"""Called with the fields of who waits for a flight, and of who has caused it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Want:
@@ -85,7 +88,8 @@ class Loader:
     """Loads entities of one resource, each at most once at a time.
 
     `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes, and at
-    most `max_waiters` requests wait, each at most as long as a call may take.
+    most `max_waiters` requests wait, each at most as long as a call may take. `on_wait` hears of each flight that
+    somebody waits for.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Loader:
         parallel: int,
         max_waiters: int,
         refresh_gathers: float = _REFRESH_GATHERS,
+        on_wait: OnWait | None = None,
     ) -> None:
         self.name = fetcher.name
         self._fetcher = fetcher
@@ -107,6 +112,7 @@ class Loader:
         self._metrics = metrics
         self._max_waiters = max_waiters
         self._refresh_gathers = refresh_gathers
+        self._on_wait = on_wait
         self._waiters = 0
         self._refreshes = 0
         self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
@@ -138,6 +144,9 @@ class Loader:
             if want.anew and not await self._earlier_have_landed(want):
                 return dict.fromkeys(want.ids, Failure("timeout"))
             flights, joined = self._boarded(want)
+            if self._on_wait is not None:
+                for flight in set(flights.values()):
+                    self._on_wait(want.fields, flight.fields)
             await self._wait(want, flights, started + self._fetcher.timeout)
         finally:
             self._waiters -= 1

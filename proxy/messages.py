@@ -15,7 +15,7 @@ from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
 
 from proxy.core import problem
-from proxy.core.http.fields import RawField, render
+from proxy.core.http.fields import RawField, render, with_trace_context
 from proxy.core.problem import Problem
 from proxy.tunnel import Tunnel
 
@@ -77,6 +77,7 @@ class Request:
         "_task",
         "disconnected",
         "payload",
+        "trace_context",
         "writer",
     )
 
@@ -97,6 +98,8 @@ class Request:
         self.payload = payload
         self.writer = cast("StreamWriter", writer)
         self.disconnected = False
+        self.trace_context: tuple[RawField, ...] | None = None
+        """What takes the place of the request's own trace context in calls that it causes, with tracing on."""
 
     @property
     def method(self) -> str:
@@ -122,6 +125,12 @@ class Request:
     def fields(self) -> tuple[RawField, ...]:
         """The header fields, raw and in order."""
         return tuple(self._message.raw_headers)
+
+    @property
+    def causing_fields(self) -> tuple[RawField, ...]:
+        """The header fields as the calls see them that the request causes: with the trace context for those."""
+        own = self.trace_context
+        return self.fields if own is None else with_trace_context(self.fields, own)
 
     def values(self, name: str) -> list[str]:
         """All values of a field."""

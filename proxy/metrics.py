@@ -6,7 +6,7 @@ where the thing happens, and add its row to the table in docs/operations.md (a t
 
 from collections import Counter as Counts
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -17,11 +17,20 @@ from proxy.core.circuit import State
 Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
 EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
 
+_PREFIX = "handshake_proxy"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 # From what a hit costs to beyond the application's own time-out of 5 s.
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # From just fetched to the end of the default stale_if_error.
 _AGES = (1, 10, 60, 600, 3600, 21600, 86400, 604800, 2592000, 7776000)
+
+
+class Sample(NamedTuple):
+    """One number, its name without the prefix; of a histogram each bucket is one, cumulative, with the label `le`."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
 
 
 class Metrics:
@@ -83,20 +92,26 @@ class Metrics:
         self._build.labels(__version__).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace="handshake_proxy", registry=self.registry)
+        return Counter(name, text, labels, namespace=_PREFIX, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, namespace="handshake_proxy", registry=self.registry)
+        return Gauge(name, text, labels, namespace=_PREFIX, registry=self.registry)
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
     ) -> Histogram:
-        return Histogram(
-            name, text, labels, namespace="handshake_proxy", registry=self.registry, buckets=buckets
-        )
+        return Histogram(name, text, labels, namespace=_PREFIX, registry=self.registry, buckets=buckets)
 
-    def request(self, route: str, method: str, code: int, cache: Cache, seconds: float) -> None:
-        """A request was answered."""
+    def request(
+        self,
+        route: str,
+        method: str,
+        code: int,
+        cache: Cache,
+        seconds: float,
+        exemplar: dict[str, str] | None = None,
+    ) -> None:
+        """A request was answered; `exemplar` says which trace tells more of it."""
         known = method if method in _METHODS else "other"
         labels = (route, known, code, cache)
         children = self._request_children.get(labels)
@@ -104,7 +119,7 @@ class Metrics:
             counter = self._requests.labels(route, known, str(code), cache)
             children = self._request_children[labels] = counter, self._duration.labels(route, cache)
         children[0].inc()
-        children[1].observe(seconds)
+        children[1].observe(seconds, exemplar)
 
     def entities(self, resource: str, counts: Mapping[EntityResult, int]) -> None:
         """How the ids of one request were answered. Plain numbers count, as in `looked_up`."""
@@ -197,6 +212,15 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop was."""
         self._lag.set(seconds)
+
+    def snapshot(self) -> list[Sample]:
+        """Every sample as it stands; gauges are those of the last scrape, or of whoever set them since."""
+        self._count()
+        return [
+            Sample(sample.name.removeprefix(f"{_PREFIX}_"), sample.labels, sample.value)
+            for family in self.registry.collect()
+            for sample in family.samples
+        ]
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the scraper accepts, and its content type."""

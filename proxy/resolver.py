@@ -101,7 +101,10 @@ class Resolution:
 
 
 class Resolver:
-    """Resolves the entities of one resource. `patience`: how long a request waits that has a copy, in seconds."""
+    """Resolves the entities of one resource. `patience`: how long a request waits that has a copy, in seconds.
+
+    `on_invalidated(key, source)` is told of each invalidation.
+    """
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class Resolver:
         *,
         patience: float,
         metrics: Metrics,
+        on_invalidated: Callable[[Key, str], None],
         clock: Callable[[], float],
     ) -> None:
         self.name = loader.name
@@ -118,6 +122,7 @@ class Resolver:
         self._limits = limits
         self._store = store
         self._patience = patience
+        self._on_invalidated = on_invalidated
         self._metrics = metrics
         self._clock = clock
         self._doubted: TTLCache[str, None] = TTLCache(_DOUBTED_IDS, _DOUBT_EVERY, timer=clock)
@@ -270,9 +275,10 @@ class Resolver:
 
         In this process it holds from the start of the call, whatever the database does.
         """
-        self._metrics.invalidated(self.name, source)
+        key = Key(self.name, entity)
+        self._on_invalidated(key, source)
         with suppress(StoreError):  # counted where it happened
-            await self._store.invalidate([Key(self.name, entity)])
+            await self._store.invalidate([key])
 
     async def _look_up(self, keys: Mapping[str, Key]) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}

@@ -5,7 +5,8 @@ import ssl
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -19,6 +20,9 @@ from proxy.core.http.retry_after import retry_after
 from proxy.core.retry import RetryBudget, delay
 from proxy.exchange import CUT, Exchange, Fetched, Reason, StaleConnectionError, UpstreamError, mapped
 from proxy.metrics import Metrics
+
+if TYPE_CHECKING:
+    from proxy.tracing import CallSpans
 
 # Node's servers close a connection after 5 s of idleness. Reusing one for less than that loses few races, and a
 # lost race is a failed request where the method can't be repeated.
@@ -52,11 +56,14 @@ class Upstream:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         rng: Callable[[], float],
+        spans: "CallSpans | None" = None,
     ) -> None:
         self.name = name
         self.config = config
         self.limits = limits
         self.via = via
+        self.spans = spans
+        """Of its calls, with tracing on."""
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
@@ -226,7 +233,7 @@ class Upstream:
         retries = 0 if permit.is_probe else self.config.retries
         for attempt in range(retries + 1):
             try:
-                outcome: Fetched | UpstreamError = await self._attempt(call, deadline)
+                outcome: Fetched | UpstreamError = await self._attempt(call, deadline, attempt)
             except UpstreamError as error:
                 outcome = error
             wait = self._wait(outcome, attempt) if attempt < retries else None
@@ -256,8 +263,17 @@ class Upstream:
             return max(wished or 0.0, delay(attempt, self._rng))
         return None
 
-    async def _attempt(self, call: "_Call", deadline: float) -> Fetched:
-        """One try; a kept-alive connection that the server had closed costs nothing."""
+    async def _attempt(self, call: "_Call", deadline: float, attempt: int) -> Fetched:
+        """One try, with a span of its own if calls are traced."""
+        if self.spans is None:
+            return await self._answer(call, deadline)
+        with self.spans.call(call.route, call.method, call.fields, resent=attempt) as span:
+            fetched = await self._answer(replace(call, fields=list(span.fields)), deadline)
+            span.answered(fetched.head.status, fetched.head.version)
+            return fetched
+
+    async def _answer(self, call: "_Call", deadline: float) -> Fetched:
+        """The answer to one try; a kept-alive connection that the server had closed costs nothing."""
         try:
             async with asyncio.timeout_at(deadline):
                 try:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
@@ -12,6 +13,7 @@ from proxy.attributes import LOCAL_ATTRIBUTES
 from proxy.core.policy import Limits
 from proxy.entities import Entities
 from proxy.fetcher import Fetcher
+from proxy.invalidations import Invalidations
 from proxy.keeper import Keeper
 from proxy.loader import Loader
 from proxy.log import Refs, logger
@@ -21,11 +23,16 @@ from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.bulk import BulkHandler
 from proxy.web.handshake import openapi
-from proxy.web.handshake.api import calls_of
+from proxy.web.handshake.api import SCOPE, calls_of
 from proxy.web.handshake.face import Face
 from proxy.web.handshake.guard import Guard
 from proxy.web.handshake.router import HandshakeRouter
 from proxy.web.handshake.shape import EntityShape
+from proxy.web.inspector.feed import Measured, feed
+from proxy.web.inspector.pages import ROUTE as PAGE_ROUTE
+from proxy.web.inspector.pages import pages
+from proxy.web.inspector.snapshot import ROUTE as FEED_ROUTE
+from proxy.web.inspector.snapshot import Instance
 from proxy.web.observer import Observer
 from proxy.web.passthrough import PassThrough
 from proxy.web.resource import Resource
@@ -34,26 +41,36 @@ from proxy.web.sharing import Sharing
 from proxy.web.single import SingleHandler
 from store.tiered import TieredStore
 
+if TYPE_CHECKING:
+    from proxy.tracing import Tracing
+
 # Cache results of handshake calls that are worth a line in the log: a hit is a look into memory, as often as the
 # application likes.
 _NOTED: frozenset[Cache] = frozenset({"stale", "miss", "negative", "partial", "none", "error"})
+
+# The page of the Inspector asks every other second.
+_UNNOTED = frozenset({FEED_ROUTE, PAGE_ROUTE})
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What all that answers requests has in common. `clock` gives epoch seconds, `monotonic` seconds that never step,
-    `rng` a number in [0, 1)."""
+    `rng` a number in [0, 1). `measured` gives every metric as of now; `started_at` is in epoch seconds."""
 
     config: Config
     store: TieredStore
     upstreams: Mapping[str, Upstream]
     supervisor: Supervisor
     metrics: Metrics
+    measured: Measured
+    invalidations: Invalidations
+    started_at: float
     refs: Refs
     via: bytes
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     rng: Callable[[], float]
+    tracing: "Tracing | None" = None
 
 
 def limits_of(freshness: FreshnessConfig) -> Limits:
@@ -83,7 +100,8 @@ def transparent(parts: Parts, known: Mapping[str, Resource], upstream: Upstream)
         if config.single is not None:
             singles.append((config.single.path, SingleHandler(resource)))
     passthrough = _passthrough(parts, upstream)
-    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level)
+    spans = parts.tracing.listener(upstream.config.listen) if parts.tracing else None
+    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level, spans=spans)
     return Router(bulks, singles, passthrough, observer, via=parts.via)
 
 
@@ -91,22 +109,38 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
     """The handshake API of all resources."""
     config = parts.config.handshake
     faces = [_face(parts, resource) for resource in known.values()]
-    calls = calls_of(faces)
-    document = openapi.document(
-        calls, [face.shape for face in faces], version=__version__, secured=config.token_file is not None
-    )
+    shapes = [face.shape for face in faces]
+    instance = Instance(parts.config, shapes, __version__, SCOPE, parts.started_at)
+    calls = [*calls_of(faces), feed(instance, parts.measured, parts.invalidations, parts.clock)]
+    document = openapi.document(calls, shapes, version=__version__, secured=config.token_file is not None)
     token_file = SecretFile(config.token_file, one_line=True) if config.token_file else None
     if token_file is not None:
         token_file.read()  # while it can't be read later, the token of now goes on to count
-    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level, noted=_NOTED)
-    return HandshakeRouter(calls, document, Guard(config.listen, token_file), observer, clock=parts.clock)
+    spans = None
+    if parts.tracing is not None:
+        spans = parts.tracing.listener(config.listen, {call.route: call.path for call in calls})
+    observer = Observer(
+        parts.metrics,
+        parts.refs,
+        level=parts.config.log.level,
+        noted=_NOTED,
+        unnoted=_UNNOTED,
+        spans=spans,
+    )
+    guard = Guard(config.listen, token_file)
+    return HandshakeRouter(calls, document, pages(), guard, observer, clock=parts.clock)
 
 
 def _face(parts: Parts, resource: Resource) -> Face:
     config, answer = resource.config, resource.answer_shape
     local = LOCAL_ATTRIBUTES.get(resource.name, ()) if config.storage == "database" else ()
     entities = Entities(
-        config, answer, resource.resolver, parts.store, metrics=parts.metrics, clock=parts.clock
+        config,
+        answer,
+        resource.resolver,
+        parts.store,
+        on_invalidated=parts.invalidations.note,
+        clock=parts.clock,
     )
     return Face.of(EntityShape.of(resource.name, config, answer, local), entities, parts.clock)
 
@@ -141,6 +175,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
         # Half of the pool, so that a huge bulk leaves room for what is passed through.
         parallel=max(1, upstream.config.max_connections // 2),
         max_waiters=parts.config.limits.connections,
+        on_wait=parts.tracing.shared.link if parts.tracing else None,
     )
     resolver = Resolver(
         loader,
@@ -148,6 +183,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
         limits_of(config.freshness),
         patience=config.freshness.revalidate_timeout,
         metrics=parts.metrics,
+        on_invalidated=parts.invalidations.note,
         clock=parts.clock,
     )
     own_credential = upstream.config.credential_file is not None

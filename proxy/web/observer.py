@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Coroutine
+from typing import TYPE_CHECKING
 
 from proxy.core.problem import BAD_REQUEST
 from proxy.log import Level, Refs, logger, trace_id
 from proxy.messages import Answer, AnswerCutError, BadBodyError, ClientDisconnected, Reply, Request
 from proxy.metrics import Cache, Metrics
 from proxy.web.served import About, Served
+
+if TYPE_CHECKING:
+    from proxy.tracing import RequestSpan, RequestSpans
 
 # What nginx writes for a client that went away before its answer.
 _CLIENT_CLOSED = 499
@@ -17,22 +21,34 @@ _INTERNAL_ERROR, _BAD_GATEWAY = 500, 502
 class Observer:
     """Sees the requests of one listener through to their answers.
 
-    Failures are logged as warnings, answers with a cache result of `noted` at level info, others for debugging.
-    `level` is what the log lets through: most lines are not even put together.
+    Failures are logged as warnings, answers with a cache result of `noted` at level info, others for debugging, and so
+    are those of the routes in `unnoted`.
+    `level` is what the log lets through: most lines are not even put together. `spans` trace each request, if given.
     """
 
     def __init__(
-        self, metrics: Metrics, refs: Refs, *, level: Level, noted: frozenset[Cache] = frozenset()
+        self,
+        metrics: Metrics,
+        refs: Refs,
+        *,
+        level: Level,
+        noted: frozenset[Cache] = frozenset(),
+        unnoted: frozenset[str] = frozenset(),
+        spans: "RequestSpans | None" = None,
     ) -> None:
         self._metrics = metrics
         self._refs = refs
+        self._spans = spans
         self._is_debugging = level == "debug"
+        self._unnoted = unnoted
         # Those that are worth a line of their own: none of the transparent listener, which sees them by the thousand.
         self._noted = noted if level in {"debug", "info"} else frozenset[Cache]()
 
     async def answer(self, request: Request, route: str, work: Coroutine[None, None, Served]) -> Answer:
         """The answer that `work` gives to a request of that route."""
         start = time.perf_counter()
+        span = None if self._spans is None else self._spans.begin(request)
+        failure: str | None = None
         cache: Cache = "error"
         code = _INTERNAL_ERROR
         about: About = ()
@@ -40,13 +56,15 @@ class Observer:
             served = await self._framed(request, route, work)
             route, cache, code, about = served.route, served.cache, served.answer.status, served.about
         except AnswerCutError:
-            code = _BAD_GATEWAY
+            code, failure = _BAD_GATEWAY, "answer_cut"
             raise
         except ConnectionError:  # the client went away before its answer, or in it
-            cache, code = "none", _CLIENT_CLOSED
+            cache, code, failure = "none", _CLIENT_CLOSED, "client_disconnected"
             raise
         finally:
-            self._observe(request, route, cache, code, about, time.perf_counter() - start)
+            self._observe(request, route, cache, code, about, time.perf_counter() - start, span)
+            if span is not None:
+                span.end(route, cache, code, failure)
         return served.answer
 
     @staticmethod
@@ -59,20 +77,32 @@ class Observer:
                 raise ClientDisconnected from None
             return Served(Reply.of_problem(BAD_REQUEST, close=True), route, "error")
 
+    def _is_noted(self, route: str, cache: Cache) -> bool:
+        return cache in self._noted and (cache == "error" or route not in self._unnoted)
+
     def _observe(
-        self, request: Request, route: str, cache: Cache, code: int, about: About, seconds: float
+        self,
+        request: Request,
+        route: str,
+        cache: Cache,
+        code: int,
+        about: About,
+        seconds: float,
+        span: "RequestSpan | None",
     ) -> None:
-        self._metrics.request(route, request.method, code, cache, seconds)
+        exemplar = None if span is None else span.exemplar
+        self._metrics.request(route, request.method, code, cache, seconds, exemplar)
         failed = code >= _INTERNAL_ERROR
-        if not (failed or self._is_debugging or cache in self._noted):
+        noted = self._is_noted(route, cache)
+        if not (failed or self._is_debugging or noted):
             return
-        log = logger().warning if failed else logger().info if cache in self._noted else logger().debug
+        log = logger().warning if failed else logger().info if noted else logger().debug
         log(
             "request",
             route=route,
             code=code,
             cache=cache,
             ref=",".join(map(self._refs.of, about)) or None,
-            trace_id=trace_id(request.header("traceparent")),
+            trace_id=trace_id(request.header("traceparent")) if span is None else span.trace_id,
             duration=round(seconds, 6),
         )

@@ -8,6 +8,7 @@ the end of the request; the body after that may take as long as it moves.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp.http import StreamWriter
 from aiohttp.streams import StreamReader
@@ -30,6 +31,9 @@ from proxy.messages import (
     render_head,
 )
 from proxy.upstream import Upstream
+
+if TYPE_CHECKING:
+    from proxy.tracing import CallSpans
 
 # Methods that may be sent again when a kept-alive connection turns out to be closed (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -72,7 +76,10 @@ class PassThrough:
 
     async def send(self, request: Request, passage: Passage) -> Answer:
         """Pass a request on and its answer back. Raises ClientDisconnected."""
+        spans = self._upstream.spans
         try:
+            if spans is not None:
+                return await self._traced(spans, request, passage)
             return await self._tried(request, passage)
         except UpstreamError as error:
             if request.disconnected:
@@ -82,6 +89,18 @@ class PassThrough:
                 raise AnswerCutError from error
             timed_out = error.reason in {"timeout", "connect_timeout"}
             return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
+
+    async def _traced(self, spans: "CallSpans", request: Request, passage: Passage) -> Answer:
+        # The span's own context stays here: what is passed on is passed on untouched.
+        with spans.call(passage.route, request.method, request.trace_context or ()) as span:
+            try:
+                answer = await self._tried(request, passage)
+            except UpstreamError as error:
+                if request.disconnected:
+                    raise ClientDisconnected from error
+                raise
+            span.answered(answer.status)
+            return answer
 
     async def _tried(self, request: Request, passage: Passage) -> Answer:
         started = self._clock()

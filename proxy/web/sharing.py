@@ -32,7 +32,7 @@ class Sharing:
 
     def fill_fields(self, request: Request) -> tuple[RawField, ...]:
         """The fields of a request that go with a fill which it causes."""
-        return tuple(field for field in request.fields if field[0].lower() in self._forwarded)
+        return tuple(field for field in request.causing_fields if field[0].lower() in self._forwarded)
 
     def bypassed(self) -> None:
         """A request went past the cache for its credential: the operator is told of the first."""

@@ -144,7 +144,10 @@ WRONG_BODIES: list[tuple[str, Any, list[str]]] = [
     ("/v1/users/exists", {"userId": []}, ["#/userId"]),
     ("/v1/users/synced", {"userId": True}, ["#/userId"]),
     ("/v1/users/refresh", {"userId": {}}, ["#/userId"]),
-    ("/v1/users/explain", {"id": "a"}, ["#/id", "#/userId"]),
+    ("/v1/users/explain", {"id": "a"}, ["#/id"]),
+    ("/v1/users/explain", {"id": 7}, ["#/id"]),
+    ("/v1/users/explain", {"id": internal_id(USER), "userId": USER}, ["#/userId"]),
+    ("/v1/users/explain", {}, ["#/userId"]),
     ("/v1/businesses/ensure", {"userId": "a"}, ["#/userId", "#/businessId"]),
 ]
 

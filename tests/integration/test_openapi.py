@@ -20,6 +20,7 @@ ABOUT_ONE = {"ensure", "ensure-batch", "exists", "synced", "refresh", "explain",
 ROUTES = {
     "login",
     "users.patch",
+    "inspector",
     *(f"{plural}.{name}" for plural in ("users", "businesses") for name in ABOUT_ONE),
 }
 
@@ -152,7 +153,8 @@ async def test_the_answer_to_every_example_is_its_example(tmp_path: Path) -> Non
             assert response.status == call.status, (route, response.body)
             assert there.proxy.metric("requests_total", route=route, code=str(call.status)) >= 1
             if call.gives is not None:
-                assert response.json() == call.gives["example"], route
+                is_of_now = route == "inspector"  # what it counts depends on the calls before it
+                assert is_of_now or response.json() == call.gives["example"], route
 
 
 async def as_the_examples_have_it(there: Handshake, calls: dict[str, Described]) -> None:

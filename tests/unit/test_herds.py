@@ -14,7 +14,7 @@ REQUESTS, IDS = 100_000, 10_000
 async def test_a_crowd_for_one_new_id_makes_one_fetch_of_it() -> None:
     """As singles, and inside overlapping random bulks; some clients go away."""
     rng = random.Random(1)
-    async with world(single=SINGLE) as there:
+    async with world(single=SINGLE, upstream_timeout=30.0) as there:
         there.upstream.users = {str(number): 1 for number in range(500)}
         there.upstream.gate.clear()
         crowd = []

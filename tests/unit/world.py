@@ -248,7 +248,13 @@ async def world(
         refresh_gathers=refresh_gathers,
     )
     resolver = Resolver(
-        loader, store, limits, patience=config.freshness.revalidate_timeout, metrics=metrics, clock=clock
+        loader,
+        store,
+        limits,
+        patience=config.freshness.revalidate_timeout,
+        metrics=metrics,
+        on_invalidated=lambda key, source: metrics.invalidated(key.resource, source),
+        clock=clock,
     )
     made.append(World(upstream, store, loader, resolver, metrics, supervisor, warnings))
     try:

@@ -36,6 +36,11 @@ TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
 """W3C Trace Context section 2. It tells nothing of who asks."""
 
 
+def with_trace_context(fields: Iterable[RawField], context: Iterable[RawField]) -> tuple[RawField, ...]:
+    """The fields with another trace context."""
+    return (*(field for field in fields if field[0].lower() not in TRACE_CONTEXT), *context)
+
+
 def values(fields: Iterable[RawField], name: bytes) -> list[bytes]:
     """All values of a field, in order. `name` is in lower case."""
     return [value for field, value in fields if field.lower() == name]

@@ -8,7 +8,8 @@ from proxy.web.handshake.explained import explain
 from proxy.web.handshake.face import Face
 
 # Of SQLite and of memory: what is changed here is changed in this replica alone.
-_SCOPE = "replica"
+SCOPE = "replica"
+"""How far an erasure reaches."""
 
 
 def calls_of(faces: Sequence[Face]) -> list[Call]:
@@ -25,7 +26,7 @@ def calls_of(faces: Sequence[Face]) -> list[Call]:
             explain(face),
             local.stale(face),
             local.get(face),
-            local.delete(face, _SCOPE),
+            local.delete(face, SCOPE),
         ]
         if face.shape.local:
             calls.append(local.patch(face))

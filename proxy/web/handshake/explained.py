@@ -3,10 +3,11 @@
 from proxy.core import policy
 from proxy.core.policy import Absent, Decision, Limits, Miss, Revalidate, Stale
 from proxy.entities import Explanation
-from proxy.web.handshake.call import Call, by_external_id, id_schema, members
+from proxy.web.handshake.call import Call, Operation, Parameter, id_schema, members
 from proxy.web.handshake.face import Face
+from proxy.web.handshake.failure import not_found
 from proxy.web.handshake.said import Asked, Said
-from proxy.web.handshake.shape import EntityShape, Schema, to_json
+from proxy.web.handshake.shape import UUID_PATTERN, EntityShape, Schema, to_json
 from store.entry import Entry
 from store.times import rfc3339
 
@@ -22,6 +23,12 @@ _WHY = {
     "stale_if_error": "What is held is past its freshness, and the upstream is left alone after a failure.",
     "uncacheable": "The upstream's answers can't be held: the request goes straight to it.",
 }
+_INCLUDE = Parameter(
+    "include",
+    {"type": "string", "enum": ["data"]},
+    "`data` adds the entity as it is held, with the owner's item.",
+    "data",
+)
 _NUMBER: Schema = {"type": ["number", "null"]}
 _TEXT: Schema = {"type": ["string", "null"]}
 
@@ -33,8 +40,8 @@ def explain(face: Face) -> Call:
     )
 
     async def answer(asked: Asked) -> Said:
-        asked.parameters()
-        entity = await face.asked_id(asked)
+        data = asked.wants_data()
+        entity = await _entity(face, asked)
         found = await face.entities.explain(entity)
         shown = {
             "id": None if found.shown is None else found.shown.internal_id,
@@ -47,16 +54,44 @@ def explain(face: Face) -> Call:
             "lastSyncedAt": None if found.shown is None else rfc3339(found.shown.last_synced_at),
             "next": _next(found),
         }
-        return Said(to_json(shown), about=(face.key(entity),))
+        body = to_json(shown)
+        if data:
+            body = b'%b,"entity":%b}' % (body[:-1], _rendered(face, found))
+        return Said(body, about=(face.key(entity),))
 
-    shape = face.shape
-    operation = by_external_id(
-        shape,
-        "Explain what is held of an entity, and what the next request for it would be and why",
-        gives=_schema(shape.id_member),
+    return face.call("explain", "POST", "explain", answer, _operation(face.shape, limits))
+
+
+async def _entity(face: Face, asked: Asked) -> str:
+    """The external id of a body that has either id. Raises Invalid, Failed."""
+    if not asked.has("id"):
+        return await face.asked_id(asked)
+    entity = await face.entities.find(asked.internal_id_in("id"))
+    if entity is None:
+        raise not_found("#/id")
+    return entity
+
+
+def _rendered(face: Face, found: Explanation) -> bytes:
+    """The entity with the owner's item, as far as it is held."""
+    if found.shown is None:
+        return b"null"
+    is_stale = found.shown.item is not None and found.shown.ttl(found.now) <= 0
+    return face.shape.render(found.shown, stale=is_stale, data=True)
+
+
+def _operation(shape: EntityShape, limits: Limits) -> Operation:
+    by_internal_id = {"id": {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}}
+    return Operation(
+        "Explain what is held of an entity, by either of its ids, and what the next request for it would be and why; "
+        "the upstream is never asked",
+        takes={"oneOf": [members({shape.id_member: id_schema()}), members(by_internal_id)]},
+        takes_example={shape.id_member: shape.example_id()},
+        parameters=(_INCLUDE,),
+        gives=_schema(shape),
         gives_example=_example(shape, limits),
+        problems={404: "Nothing is held under this internal id."},
     )
-    return face.call("explain", "POST", "explain", answer, operation)
 
 
 def _state(entry: Entry | None, now: float) -> str:
@@ -103,14 +138,14 @@ def _reason(decision: Decision) -> str:
     return getattr(decision, "reason", "hit")
 
 
-def _schema(id_member: str) -> Schema:
+def _schema(shape: EntityShape) -> Schema:
     freshness = members(
         {name: {"type": "number"} for name in ("lifetime", "ttl", "staleWhileRevalidate", "staleIfError")}
     )
-    return members(
+    schema = members(
         {
             "id": {"type": ["string", "null"], "format": "uuid"},
-            id_member: id_schema(),
+            shape.id_member: id_schema(),
             "state": {"type": "string", "enum": ["unknown", "absent", "invalidated", "fresh", "stale"]},
             "age": _NUMBER,
             "freshness": {
@@ -133,6 +168,11 @@ def _schema(id_member: str) -> Schema:
             ),
         }
     )
+    schema["properties"]["entity"] = {
+        "anyOf": [shape.reference, {"type": "null"}],
+        "description": "There only with include=data; null where nothing is held.",
+    }
+    return schema
 
 
 def _example(shape: EntityShape, limits: Limits) -> dict[str, object]:

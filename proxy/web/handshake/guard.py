@@ -32,8 +32,8 @@ class Guard:
         self._token_file = token_file
         self._own: set[tuple[str, str]] = set()
 
-    def refusal(self, request: Request) -> Problem | None:
-        """Why a request is not answered, if it is not.
+    def refusal(self, request: Request, *, needs_token: bool = True) -> Problem | None:
+        """Why a request is not answered, if it is not. What holds no data is for those without the token, too.
 
         A page that a browser was led to can reach loopback by a name of its own (DNS rebinding), which the Host shows,
         or by a plain form, which the Origin shows. Raises SecretUnreadable when there has never been a token.
@@ -43,7 +43,11 @@ class Guard:
             return WRONG_HOST
         if not all(_is_same_origin(origin, hosts) for origin in request.values("Origin")):
             return WRONG_ORIGIN
-        if self._token_file is None or self._is_token(request.values("Authorization"), self._token_file):
+        if (
+            not needs_token
+            or self._token_file is None
+            or self._is_token(request.values("Authorization"), self._token_file)
+        ):
             return None
         return NO_TOKEN
 

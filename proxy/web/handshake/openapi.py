@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy.web.handshake.call import Call, Parameter, members
-from proxy.web.handshake.shape import EntityShape, Schema
+from proxy.web.handshake.shape import UUID_PATTERN, EntityShape, Schema
 
 _JSON = "application/json"
 _PROBLEM = "application/problem+json"
@@ -30,7 +30,6 @@ _HEADERS: Mapping[int, dict[str, Any]] = {
         }
     },
 }
-_UUID = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 _UNAUTHORIZED = "The bearer token is absent or another one."
 
 
@@ -73,7 +72,7 @@ def _operation(call: Call, *, secured: bool, example_id: str | None) -> dict[str
                 "in": "path",
                 "required": True,
                 "description": "The internal id.",
-                "schema": {"type": "string", "format": "uuid", "pattern": _UUID},
+                "schema": {"type": "string", "format": "uuid", "pattern": UUID_PATTERN},
                 "example": example_id,
             }
         )

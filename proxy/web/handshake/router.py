@@ -11,6 +11,8 @@ from proxy.web.handshake.call import Call, Operation
 from proxy.web.handshake.failure import ERASURE_UNFINISHED, STORE_FAILED, Failed
 from proxy.web.handshake.guard import NO_TOKEN, Guard
 from proxy.web.handshake.said import BODY_BYTES, Asked, Invalid, Said
+from proxy.web.inspector.pages import ROUTE as PAGE_ROUTE
+from proxy.web.inspector.pages import Page
 from proxy.web.observer import Observer
 from proxy.web.resource import date
 from proxy.web.router import claimed_path
@@ -30,12 +32,17 @@ _NO_STORE: RawField = (b"Cache-Control", b"no-store")
 
 
 class HandshakeRouter:
-    """Answers the handshake listener. `document` is the OpenAPI document, `clock` gives epoch seconds."""
+    """Answers the handshake listener. `document` is the OpenAPI document, `clock` gives epoch seconds.
+
+    `pages` are the files of the Inspector by path. They are given without the token, for a browser has none when it
+    opens a page.
+    """
 
     def __init__(
         self,
         calls: Sequence[Call],
         document: bytes,
+        pages: Mapping[bytes, Page],
         guard: Guard,
         observer: Observer,
         *,
@@ -48,6 +55,7 @@ class HandshakeRouter:
         self._calls: dict[bytes, dict[str, Call]] = {}
         for call in (*calls, described):
             self._calls.setdefault(call.path.encode(), {})[call.method] = call
+        self._pages = pages
         self._guard = guard
         self._observer = observer
         self._clock = clock
@@ -57,11 +65,16 @@ class HandshakeRouter:
         return await self._observer.answer(request, OTHER, self._served(request))
 
     async def _served(self, request: Request) -> Served:
-        refusal = framing_refusal(request) or self._guard.refusal(request)
+        path = claimed_path(request.target) or b""
+        page = self._pages.get(path)
+        refusal = framing_refusal(request) or self._guard.refusal(request, needs_token=page is None)
         if refusal is not None:
             extra = [(b"WWW-Authenticate", b"Bearer")] if refusal is NO_TOKEN else []
             return self._failed(request, OTHER, refusal, extra)
-        methods, place = self._find(claimed_path(request.target) or b"")
+        return self._page(request, page) if page is not None else await self._called(request, path)
+
+    async def _called(self, request: Request, path: bytes) -> Served:
+        methods, place = self._find(path)
         if not methods:
             return self._failed(request, OTHER, _NO_SUCH_CALL)
         call = methods.get("GET" if request.method == "HEAD" else request.method)
@@ -84,6 +97,13 @@ class HandshakeRouter:
             fields.append(_JSON)
         return Served(Reply(said.status, fields, said.body), call.route, said.cache, said.about)
 
+    def _page(self, request: Request, page: Page) -> Served:
+        if request.method not in {"GET", "HEAD"}:
+            return self._failed(request, PAGE_ROUTE, _WRONG_METHOD, [(b"Allow", b"GET, HEAD")])
+        reply = page.reply()
+        reply.fields.append(date(self._clock()))
+        return Served(reply, PAGE_ROUTE, "none")
+
     def _find(self, path: bytes) -> tuple[Mapping[str, Call], str]:
         """The calls of a path by method, and what stands for `{id}` in it."""
         exact = self._calls.get(path)
@@ -104,7 +124,7 @@ class HandshakeRouter:
             body, is_whole = await request.read_at_most(BODY_BYTES)
             if not is_whole:
                 raise Failed(_TOO_LARGE)
-        return Asked(body, request.target.partition(b"?")[2], place, request.fields)
+        return Asked(body, request.target.partition(b"?")[2], place, request.causing_fields)
 
     def _failed(
         self,

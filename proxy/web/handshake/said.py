@@ -84,12 +84,23 @@ class Asked:
                 raise Invalid(Fault(f"{_pointer(name)}/{at}", fault))
         return list(dict.fromkeys(listed))
 
+    def has(self, name: str) -> bool:
+        """Whether the body has that member."""
+        return name in _object(self.body)
+
     def internal_id(self) -> str:
         """The internal id in the path, in lower case."""
         internal_id = self.place.lower()
         if not _UUID.fullmatch(internal_id):
             raise Invalid(Fault("id", "must be an internal id, a UUID; external ids travel in bodies"))
         return internal_id
+
+    def internal_id_in(self, name: str) -> str:
+        """The internal id of a body that is exactly that member, in lower case."""
+        value = self.members([name], [name])[name]
+        if not isinstance(value, str) or not _UUID.fullmatch(value.lower()):
+            raise Invalid(Fault(_pointer(name), "must be an internal id, a UUID"))
+        return value.lower()
 
     def parameters(self, *known: str) -> Mapping[str, str]:
         """The query parameters, each once and none but those that are known."""

@@ -28,7 +28,9 @@ _EXAMPLES = {
     "address": "1 Example Street",
 }
 _EXAMPLES_OF = {"business": {"name": "Example Tea House", "avatar": "https://img.example.org/tea.png"}}
-_EXAMPLE_TIME = "2026-01-02T03:04:05.678Z"
+UUID_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+"""An internal id, as callers may write it."""
+EXAMPLE_TIME = "2026-01-02T03:04:05.678Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class EntityShape:
             self.id_member: self.example_id(),
             **{member: known.get(column) for member, column in self.members},
             **local,
-            "lastSyncedAt": _EXAMPLE_TIME,
+            "lastSyncedAt": EXAMPLE_TIME,
             "version": 2,
         }
 

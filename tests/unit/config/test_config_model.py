@@ -11,7 +11,15 @@ from config.fields import Section
 from config.json_pointer import Pointer
 from config.keys import keys
 from config.load import load
-from config.model import BulkConfig, Config, FreshnessConfig, ResourceConfig, StoreConfig, UpstreamConfig
+from config.model import (
+    BulkConfig,
+    Config,
+    FreshnessConfig,
+    ResourceConfig,
+    StoreConfig,
+    TracingConfig,
+    UpstreamConfig,
+)
 from config.path_template import PathTemplate
 
 URL = "https://main.example.org"
@@ -138,6 +146,7 @@ def test_the_built_in_configuration_is_that_of_the_contract() -> None:
         },
         "lane": True,
         "log": {"level": "info", "format": "json"},
+        "tracing": {"endpoint": None, "sample_ratio": 1.0},
     }
 
 
@@ -305,6 +314,19 @@ BAD: list[Case] = [
         ]
     ),
     (StoreConfig, {"max_bytes": 0}, "more than 0"),
+    *refused(TracingConfig, {},
+        [
+            ({"endpoint": "127.0.0.1:4318"}, "http or https"),
+            ({"endpoint": "grpc://h:4317"}, "http or https"),
+            ({"endpoint": "http://h:4318/v1/traces/"}, "which is added"),
+            ({"endpoint": "http://u:hush@h:4318"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+            ({"endpoint": "http://h:x"}, "base URL"),
+            ({"endpoint": "http://h?token=hush"}, "without query"),
+            ({"sample_ratio": 1.1}, "less than or equal to 1"),
+            ({"sample_ratio": -0.1}, "greater than or equal to 0"),
+            ({"sample_ratio": True}, "must be a number"),
+        ]
+    ),
 ]  # fmt: skip
 
 
@@ -320,6 +342,18 @@ def test_what_a_field_refuses(section: type[Section], values: dict[str, Any], me
 )
 def test_postgresql_urls(url: str) -> None:
     assert StoreConfig(url=url).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        ("https://otlp.example.org/tenant/otlp/", "https://otlp.example.org/tenant/otlp"),
+        (None, None),
+    ],
+)
+def test_a_tracing_endpoint_may_have_a_path(url: str | None, kept: str | None) -> None:
+    assert TracingConfig(endpoint=url).endpoint == kept
 
 
 def test_header_names_are_kept_in_lower_case() -> None:

@@ -10,7 +10,8 @@ import pytest
 from proxy.core.policy import Absent, Decision, Hit, Miss, MissReason, Revalidate, Stale, StaleReason
 from proxy.entities import Explanation
 from proxy.web.handshake.explained import explain
-from proxy.web.handshake.said import Asked
+from proxy.web.handshake.failure import Failed
+from proxy.web.handshake.said import Asked, Invalid
 from store.entry import Entry
 from tests.unit.web.faces import INTERNAL, NOW, entry, face
 
@@ -42,16 +43,27 @@ class Explained:
     async def explain(self, _: str) -> Explanation:
         return self.explanation
 
+    async def find(self, internal_id: str) -> str | None:
+        return "a" if internal_id == INTERNAL else None
+
 
 async def explained(
-    held: Entry | None, decision: Decision, *, passes_on: bool = False, after: float = 0.0
+    held: Entry | None,
+    decision: Decision,
+    *,
+    passes_on: bool = False,
+    after: float = 0.0,
+    body: bytes = b'{"userId":"a"}',
+    query: bytes = b"",
 ) -> Any:
     """The answer, once its schema has agreed."""
     shown = None if held is None or held.absent else held
     entities = Explained(Explanation(held, shown, decision, passes_on, NOW + after))
-    call = explain(face(entities))
-    document = json.loads((await call.answer(Asked(b'{"userId":"a"}'))).body)
-    reference = jsonschema_rs.Draft202012Validator(call.operation.gives or {}, validate_formats=True)
+    users = face(entities)
+    call = explain(users)
+    document = json.loads((await call.answer(Asked(body, query))).body)
+    schema = {**(call.operation.gives or {}), "components": {"schemas": {"user": users.shape.schema()}}}
+    reference = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     reference.validate(document)
     return document
 
@@ -106,3 +118,26 @@ async def test_seconds_that_are_left_of_each_limit() -> None:
     assert (await explained(strict, Hit(strict), after=1))["freshness"] == {
         "lifetime": 60, "ttl": 59, "staleWhileRevalidate": 59, "staleIfError": 59,
     }  # fmt: skip
+
+
+async def test_either_id_is_enough_and_one_is_needed() -> None:
+    by_internal = b'{"id":"%b"}' % INTERNAL.upper().encode()
+    assert await explained(HELD, Hit(HELD), body=by_internal) == await explained(HELD, Hit(HELD))
+    with pytest.raises(Failed) as failed:
+        await explained(HELD, Hit(HELD), body=b'{"id":"%b"}' % INTERNAL.replace("0", "1").encode())
+    assert failed.value.problem.status == 404
+    for body in (b"{}", b'{"id":"a"}', b'{"id":null}', b'{"id":"%b","userId":"a"}' % INTERNAL.encode()):
+        with pytest.raises(Invalid):
+            await explained(HELD, Hit(HELD), body=body)
+
+
+async def test_the_data_is_there_if_it_is_asked_for() -> None:
+    assert "entity" not in await explained(HELD, Hit(HELD))
+    entity = (await explained(HELD, Hit(HELD), query=b"include=data"))["entity"]
+    assert (entity["userId"], entity["data"]) == ("a", {"id": "a"})
+    assert "source" not in entity
+    stale = (await explained(HELD, Hit(HELD), after=60, query=b"include=data"))["entity"]
+    assert stale["source"] == "stale"
+    husk = (await explained(HUSK, Miss("invalidated"), query=b"include=data"))["entity"]
+    assert (husk["id"], husk["data"], husk["name"]) == (INTERNAL, None, None)
+    assert (await explained(None, Miss("never_seen"), query=b"include=data"))["entity"] is None

@@ -1,0 +1,360 @@
+"""The Inspector in a real Chromium, on a whole proxy over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.browser.chromium import PHONE, Seat, launched, seated
+from tests.integration.handshake import USER, Handshake, handshake, internal_id, user_item
+from tests.needed import tool
+
+SECRET = "s3cret-token"
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("chromium"),
+    pytest.mark.timeout(90),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with launched(tool("chromium", "install Debian's chromium")) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def inspected(browser: Browser, directory: Path, **view: Any) -> AsyncIterator[tuple[Handshake, Seat]]:
+    """A proxy that has seen one login, and a tab that watches it. At the end the page must have behaved."""
+    async with handshake(directory) as there:
+        await there.login()
+        await there.proxy.durable()
+        async with seated(browser, there.proxy.addresses["handshake"], **view) as seat:
+            await expect(seat.page.locator("#state")).to_have_text("ready")
+            yield there, seat
+            assert seat.complaints == []
+            assert seat.strangers == []
+
+
+def cell(seat: Seat, row: str, column: int = 0) -> Any:
+    """A figure in the card of users: in the row of that name, the column after it."""
+    card = seat.page.get_by_role("article", name="user")
+    return (
+        card.get_by_role("row")
+        .filter(has=seat.page.get_by_role("rowheader", name=row))
+        .get_by_role("cell")
+        .nth(column)
+    )
+
+
+async def test_the_figures_are_there_and_follow_the_traffic(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        page = seat.page
+        await expect(cell(seat, "fetched", 1)).to_have_text("1")
+        await expect(cell(seat, "fetched")).not_to_have_text("0")  # one look is no rate
+        await there.login()
+        await there.login()
+        await seat.poll()
+        await expect(cell(seat, "fresh copy")).to_have_text("2")
+        await expect(cell(seat, "fetched")).to_have_text("0")
+        await expect(cell(seat, "never seen before", 1)).to_have_text("1")
+        card = page.get_by_role("article", name="user")
+        await expect(card.locator(".big")).to_have_text("100 %")
+        await expect(card).to_contain_text("66.6 % since start")
+        await expect(page.get_by_role("article", name="main")).to_contain_text("circuit closed")
+        await expect(page.get_by_role("article", name="store")).to_contain_text("of 64 MiB")
+        await expect(page.locator("#routes")).to_contain_text("login")
+        await expect(page.locator("#attention")).to_have_text("Nothing needs attention.")
+        there.tick(86400 * 2)
+        await seat.poll()
+        await expect(card).to_contain_text("stale1, 100 %")
+        await there.ok("DELETE", f"/v1/users/{internal_id(USER)}")
+        await seat.poll()
+        await expect(page.locator("#invalidations")).to_contain_text("erasure")
+        # A minute later nothing of it is of the last minute.
+        for _ in range(3):
+            await seat.poll(21)
+        await expect(cell(seat, "fresh copy")).to_have_text("0")
+        await expect(card).to_contain_text("idle in the last minute")
+
+
+async def test_an_outage_is_said_in_words(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        await there.services.stop()
+        for number in range(6):
+            await there.call("POST", "/v1/users/ensure", {"userId": f"user-{number}"})
+        await seat.poll()
+        attention = seat.page.locator("#attention")
+        await expect(attention).to_contain_text("The circuit of main is open")
+        await expect(attention).to_contain_text("6 user ids asked for in the last minute had no answer")
+        await expect(seat.page.get_by_role("article", name="main")).to_contain_text("circuit open")
+        await seat.look_up(USER)
+        await seat.page.get_by_role("button", name="Refresh…").click()
+        await seat.page.get_by_role("button", name="Refresh", exact=True).click()
+        await expect(seat.page.locator("#look-up-error")).to_contain_text(
+            "The upstream gave no usable answer"
+        )
+        await expect(seat.page.locator("#found")).to_contain_text("A copy is held, and it is fresh.")
+        seat.complaints.clear()  # the browser notes the 503
+
+
+async def test_it_asks_while_somebody_looks_and_goes_on_when_there_is_no_answer(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with inspected(browser, tmp_path) as (_, seat):
+        page = seat.page
+        pause = page.get_by_role("button", name="Pause")
+        await pause.click()
+        await expect(pause).to_have_attribute("aria-pressed", "true")
+        before = len(seat.asked)
+        await page.clock.run_for(10_000)
+        assert len(seat.asked) == before
+        await page.route("**/v1/inspector", lambda route: route.abort())
+        await pause.click()
+        await expect(page.locator("#attention")).to_contain_text("The proxy gave no answer.")
+        await expect(page.locator("main")).to_have_class("old")
+        await page.unroute("**/v1/inspector")
+        await seat.poll()
+        await expect(page.locator("#attention")).to_have_text("Nothing needs attention.")
+        await expect(page.locator("main")).to_have_class("")
+        seat.complaints.clear()  # the browser notes the failure
+
+
+async def test_look_up_by_either_id(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        found = seat.page.locator("#found")
+        asked = there.services.fetched.total()
+        await seat.look_up(USER)
+        await expect(found).to_contain_text("A copy is held, and it is fresh.")
+        await expect(found).to_contain_text("would be a hit.")
+        await expect(found).to_contain_text(internal_id(USER))
+        await expect(found.get_by_role("listitem").filter(has_text="fresh:")).to_have_attribute(
+            "aria-current", "step"
+        )
+        await expect(found).not_to_contain_text("example.org")
+        there.tick(86400 * 1.5)
+        await seat.page.get_by_label("Id", exact=True).fill(internal_id(USER))
+        await seat.page.get_by_role("button", name="Look up").click()
+        await expect(found).to_contain_text("A copy is held, past its freshness.")
+        await expect(found).to_contain_text("would be given the stale copy.")
+        await seat.page.get_by_role("button", name="Show data").click()
+        await expect(found.get_by_role("region", name="Data")).to_contain_text(
+            f'"email": "{USER}@example.org"'
+        )
+        await seat.look_up("nobody")
+        await expect(found).to_contain_text("Nothing is held of it.")
+        await expect(seat.page.get_by_role("button", name="Erase…")).to_have_count(0)
+        await seat.look_up("ext-biz-456", "business")
+        await expect(found).to_contain_text("past its freshness")
+        assert there.services.fetched.total() == asked, "nothing is fetched by looking"
+        assert [text for text in seat.complaints if "422" not in text] == []
+        seat.complaints.clear()  # the browser notes that the API was asked for the internal id as an external one
+
+
+async def test_refresh_fetches_once_it_is_confirmed(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        there.services.users[USER] = user_item(USER, name="Another name")
+        await seat.look_up(USER)
+        asked = there.services.fetched[USER]
+        await seat.page.get_by_role("button", name="Refresh…").click()
+        await seat.page.get_by_role("button", name="Cancel").click()
+        await seat.page.get_by_role("button", name="Refresh…").click()
+        assert there.services.fetched[USER] == asked
+        await seat.page.get_by_role("button", name="Refresh", exact=True).click()
+        await expect(seat.page.get_by_role("status")).to_have_text("Fetched: version 2.")
+        assert there.services.fetched[USER] == asked + 1
+
+
+async def test_erase_needs_the_word_and_can_be_cancelled(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        page = seat.page
+        await seat.look_up(USER)
+        dialog, go = page.locator("#erase-dialog"), page.locator("#erase-go")
+        await page.get_by_role("button", name="Erase…").click()
+        await expect(dialog).to_contain_text(internal_id(USER))
+        await expect(dialog).to_contain_text("On this replica alone")
+        await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+        await expect(go).to_be_disabled()
+        word = page.get_by_label("Type erase to confirm")
+        await word.fill("era")
+        await word.press("Enter")
+        await expect(dialog).to_be_visible()
+        await word.fill("erase")
+        await expect(go).to_be_enabled()
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+        assert (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"]
+        await page.get_by_role("button", name="Erase…").click()
+        await expect(go).to_be_disabled()
+        await word.fill("erase")
+        await go.click()
+        await expect(page.get_by_role("status")).to_have_text("Erased on this replica.")
+        await expect(page.locator("#found")).to_contain_text("Nothing is held of it.")
+        await expect(page.locator("#found-title")).to_be_focused()
+        assert not (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"]
+
+
+async def test_the_whole_of_it_by_keyboard(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        keys = seat.page.keyboard
+        await keys.press("Tab")
+        await expect(seat.page.get_by_role("link", name="Skip to the look-up")).to_be_focused()
+        await keys.press("Enter")
+        await keys.press("Tab")
+        await keys.type("u")
+        await keys.press("Tab")
+        await keys.type(USER)
+        await keys.press("Enter")
+        await expect(seat.page.locator("#found-title")).to_be_focused()
+        for name in ("Show data", "Refresh…", "Erase…"):
+            await keys.press("Tab")
+            await expect(seat.page.get_by_role("button", name=name)).to_be_focused()
+        await keys.press("Enter")
+        await expect(seat.page.get_by_role("button", name="Cancel")).to_be_focused()
+        await keys.press("Shift+Tab")
+        await keys.type("erase")
+        await keys.press("Enter")
+        await expect(seat.page.get_by_role("status")).to_have_text("Erased on this replica.")
+        assert not (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"]
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</span><script>alert(1)</script>",
+    "\"'><svg onload=alert(1)>\u202e",
+)
+ODD = b'{"id": "odd", "name": "a,\\"entity\\":[", "big": 12345678901234567890, "none": [], "price": 1.50}'
+
+
+async def test_what_an_id_or_an_item_says_is_text_and_shown_as_it_was_sent(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        there.services.users |= {entity: user_item(entity, name=f"{entity} and </pre>") for entity in HOSTILE}
+        there.services.users["odd"] = ODD
+        found = seat.page.locator("#found")
+        for entity in (*HOSTILE, "odd"):
+            await there.ensure(entity)
+            await seat.look_up(entity)
+            await seat.page.get_by_role("button", name="Show data").click()
+            shown = await found.locator("pre").inner_text()
+            assert json.loads(shown)["data"] == json.loads(there.services.users[entity])
+        assert await found.locator("img, script, svg").count() == 0
+        assert all(
+            text in shown for text in ('"big": 12345678901234567890,\n', '"price": 1.50', '"none": [],\n')
+        )
+
+
+async def test_the_token_is_asked_for_kept_in_the_tab_and_forgotten(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(SECRET)
+    async with handshake(tmp_path, handshake={"listen": "127.0.0.1:0", "token_file": str(file)}) as there:
+        async with seated(browser, there.proxy.addresses["handshake"]) as seat:
+            page = seat.page
+            await expect(page.get_by_label("Token", exact=True)).to_be_focused()
+            await expect(page.locator("main")).to_be_hidden()
+            await page.keyboard.type("wrong")
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("alert").first).to_have_text("That token was not accepted.")
+            await expect(page.get_by_label("Token", exact=True)).to_be_focused()
+            await page.keyboard.type(SECRET)
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#state")).to_have_text("ready")
+            await seat.look_up("nobody")
+            await page.reload()
+            await expect(page.locator("#state")).to_have_text("ready")
+            # Another one is in force from now on.
+            await asyncio.to_thread(file.write_text, "another")
+            await seat.poll()
+            await expect(page.get_by_label("Token", exact=True)).to_be_focused()
+            await page.keyboard.type("another")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("main")).to_be_visible()
+            await page.get_by_role("button", name="Forget token").click()
+            await expect(page.locator("main")).to_be_hidden()
+            assert await page.evaluate("sessionStorage.length + localStorage.length") == 0
+            assert await page.evaluate("document.cookie") == ""
+            assert all("401" in text for text in seat.complaints), seat.complaints
+            assert not any(SECRET in url for url in seat.asked)
+
+
+async def overflow(seat: Seat) -> int:
+    return int(
+        await seat.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+    )
+
+
+async def test_it_fits_a_phone(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path, size=PHONE) as (there, seat):
+        long = "x" * 1024
+        await there.ok("DELETE", f"/v1/users/{internal_id(USER)}")
+        there.services.users[long] = user_item(long)
+        await there.ensure(long)
+        await seat.poll()
+        assert await overflow(seat) <= 0
+        await seat.page.get_by_role("link", name="Look up", exact=True).click()
+        await seat.look_up(long)
+        await seat.page.get_by_role("button", name="Show data").click()
+        await seat.page.locator("pre").wait_for()
+        assert await overflow(seat) <= 0
+        await seat.page.get_by_role("button", name="Erase…").click()
+        assert await overflow(seat) <= 0
+        box = await seat.page.locator("#erase-dialog").bounding_box()
+        assert box is not None
+        assert box["width"] <= PHONE[0]
+        small = await seat.page.evaluate(
+            "[...document.querySelectorAll('button, select, input')].filter(e => e.offsetParent)"
+            ".map(e => e.getBoundingClientRect().height).filter(height => height < 44)"
+        )
+        assert small == [], "a finger needs 44 pixels"
+
+
+# As WCAG 2.2 has it: of every text that can be seen, its contrast against what is behind it.
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const parse = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (color) => color.slice(0, 3).map((part) => part / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const color = parse(getComputedStyle(node).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+  const seen = [...document.querySelectorAll("body *")].filter((node) => node.offsetParent && !node.disabled
+    && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()));
+  return seen.map((node) => {
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    return [Math.round(100 * (a + 0.05) / (b + 0.05)) / 100, node.textContent.slice(0, 30)];
+  });
+}"""
+
+
+async def test_every_text_can_be_read_in_both_schemes(browser: Browser, tmp_path: Path) -> None:
+    async with inspected(browser, tmp_path) as (there, seat):
+        await there.services.stop()
+        for number in range(6):
+            await there.call("POST", "/v1/users/ensure", {"userId": f"user-{number}"})
+        await seat.poll()
+        await seat.look_up(USER)
+        grounds = set()
+        for scheme in ("light", "dark"):
+            await seat.page.emulate_media(color_scheme=scheme)
+            grounds.add(await seat.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            texts = await seat.page.evaluate(CONTRAST)
+            assert len(texts) > 50
+            assert [text for text in texts if text[0] < 4.5] == [], scheme
+        assert len(grounds) == 2
