@@ -369,7 +369,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a low memory request",
         sidecar.memory_is_bounded_and_the_processor_is_not,
-        lambda d: proxy(d)["resources"]["requests"].update(memory="32Mi"),
+        lambda d: proxy(d)["resources"]["requests"].update(memory="128Mi"),
     ),
     (
         "a large memory tier",
