@@ -42,8 +42,9 @@ _STORE_LOG_EVERY = 10.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
-# Seconds that the last spans have to reach their receiver: plenty for one that is there.
-_FLUSH = 3.0
+# Seconds that the last spans have to reach their receiver, plenty for one that is there; and what they have of it even
+# when the drain has taken all of its time.
+_FLUSH, _FLUSH_AT_LEAST = 3.0, 1.0
 
 
 class App:
@@ -168,7 +169,7 @@ class App:
         async def close() -> None:
             stop_by = self._stop_by
             left = _FLUSH if stop_by is None else stop_by - asyncio.get_running_loop().time()
-            await exports.close(min(_FLUSH, max(0.0, left)))
+            await exports.close(min(_FLUSH, max(_FLUSH_AT_LEAST, left)))
 
         self._stack.push_async_callback(close)
         return Tracing(self.config, exports.processor)
@@ -295,7 +296,8 @@ class App:
             self.metrics.loop_lag(max(0.0, loop.time() - due))
 
     async def _prune(self) -> None:
-        while self._database is not None:
+        while self._database is not None and self._store is not None:
+            self._store.retry_invalidations()
             try:
                 await self._database.prune(older_than=self._clock() - self.config.store.retention)
             except StoreError as error:

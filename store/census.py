@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from store.base import StoreStats
 from store.memory import MemoryTier
 from store.write_behind import WriteBehind
 
-_SLICE = 2_000
+_SLICE = 1_000
 """Entries that are looked at before others have their turn: half a millisecond."""
 
 
@@ -34,26 +35,27 @@ async def take(
     memory: MemoryTier, database: StoreStats | None, behind: WriteBehind | None, *, at: float
 ) -> TieredStats:
     """The census; `database` is None where there is none, or where it failed; `at` is in epoch seconds."""
-    stale = await _stale(memory, at)
+    counted: Mapping[str, int] = {} if database is None else database.stale
+    stale = await _stale(memory, at, others_than=counted)
     return TieredStats(
         memory_bytes=memory.bytes,
         memory_max_bytes=memory.max_bytes,
         database_bytes=0 if database is None else database.bytes,
         entities=memory.counts() | ({} if database is None else database.entities),
-        stale=stale | ({} if database is None else database.stale),
+        stale={**stale, **counted},
         pending=0 if behind is None else len(behind),
         invalidation_lag=0.0 if behind is None else behind.invalidation_lag(),
     )
 
 
-async def _stale(memory: MemoryTier, at: float) -> dict[str, int]:
-    slots = memory.slots()
+async def _stale(memory: MemoryTier, at: float, *, others_than: Collection[str]) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for start in range(0, len(slots), _SLICE):
+    keys = memory.keys()
+    for start in range(0, len(keys), _SLICE):
         if start:
             await asyncio.sleep(0)
-        for slot in slots[start : start + _SLICE]:
-            entry = slot.entry
+        for key in keys[start : start + _SLICE]:
+            entry = None if key.resource in others_than else memory.look_at(key)
             if entry is not None and entry.item is not None and not entry.absent and entry.ttl(at) < 0:
-                counts[entry.key.resource] += 1
+                counts[key.resource] += 1
     return dict(counts)

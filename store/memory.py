@@ -7,7 +7,7 @@ from math import inf
 from sys import getsizeof
 from typing import TypeGuard
 
-from cachetools import TLRUCache
+from cachetools import Cache, TLRUCache
 
 from store.base import Position
 from store.entry import NO_LOCALS, Entry, Key
@@ -110,6 +110,14 @@ class _Cache(TLRUCache[Key, Slot, float]):
         key, slot = super().popitem()
         self._on_gone(key, slot, "size")
         return key, slot
+
+    def plain_keys(self) -> list[Key]:
+        # Its own iteration and access look at the clock for each key, a hundred times as long, and the latter makes
+        # each the most recently used.
+        return list(Cache.__iter__(self))
+
+    def plain(self, key: Key) -> Slot | None:
+        return Cache.__getitem__(self, key) if Cache.__contains__(self, key) else None
 
 
 class MemoryTier:
@@ -234,10 +242,15 @@ class MemoryTier:
         self._cache.expire()
         return dict(self._counts)
 
-    def slots(self) -> list[Slot]:
-        """The places of all that is usable; what becomes of them later shows in each."""
+    def keys(self) -> list[Key]:
+        """Of all that is usable now: 1 ms for 65,000."""
         self._cache.expire()
-        return list(self._cache.values())
+        return self._cache.plain_keys()
+
+    def look_at(self, key: Key) -> Entry | None:
+        """The entry, if there is one; it does not count as used."""
+        slot = self._cache.plain(key)
+        return None if slot is None else slot.entry
 
     def evicted_recently(self, key: Key) -> bool:
         """Whether the key was among the last that had to go for want of space, and has not come back."""

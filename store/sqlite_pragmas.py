@@ -128,6 +128,8 @@ def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_
     # What is deleted is overwritten; some builds of SQLite do it by themselves, others do not.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
     prepare(connection, tables)
+    # What an upgrade has written would stand in the log as well, and count for the bound: enough to evict for.
+    checkpoint(connection)
     log_pages = min(_LOG_PAGES, max(1, _pages(connection, max_bytes) // _LOG_SHARE))
     connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {log_pages * _pragma(connection, 'page_size')}")

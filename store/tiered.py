@@ -148,6 +148,11 @@ class TieredStore:
                 waiters.append(self._behind.invalidate(entity))
         return all_of(waiters)
 
+    def retry_invalidations(self) -> None:
+        """Tell the database again of what it failed to forget: a restart would bring it back."""
+        if self._behind is not None:
+            self._behind.retry_invalidations()
+
     def drop(self, key: Key) -> None:
         """Forget this representation alone, and no other variant: in memory at once, in the database behind that."""
         self._generations.changed(key)

@@ -77,7 +77,7 @@ class WriteBehind:
         self._writing: dict[Key, _Put] = {}  # taken from the puts, and not answered yet
         self._invalidations: _Invalidations = {}
         self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
-        # Invalidations that failed, and since when they are wanted; told again with the next.
+        # Invalidations that failed, and since when they are wanted; told again with the next, or when asked to.
         self._unforgotten: dict[Key, float] = {}
         self._quiet: Counter[Key] = Counter()  # those that are being changed, and by how many
         self._wake_put = asyncio.Event()
@@ -126,6 +126,11 @@ class WriteBehind:
     def forgotten(self) -> set[Key]:
         """Each key that `is_forgotten`."""
         return self._unforgotten.keys() | self._invalidations.keys() | self._forgetting.keys()
+
+    def retry_invalidations(self) -> None:
+        """Tell the database again of the invalidations that it failed to take."""
+        if self._unforgotten:
+            self._wake()
 
     def invalidation_lag(self) -> float:
         """Seconds for which the invalidation that has waited longest is not durable yet; 0 when there is none."""

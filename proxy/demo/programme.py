@@ -152,10 +152,10 @@ def print_verdict(out: Console, wrong: Sequence[str]) -> None:
 
 def print_invitation(out: Console, stage: Stage) -> None:
     """What a person can try while everything is kept running."""
-    proxy, ops = stage.addresses["upstreams.main"], stage.addresses["ops"]
+    proxy, handshake, ops = (stage.addresses[name] for name in ("upstreams.main", "handshake", "ops"))
     user = f"curl -si http://{proxy}/main/api/v3/users/bulk -H 'content-type: application/json'"
     out.print("\nEverything is still running. Try, in another terminal:\n", style="bold")
-    login = f"curl -s http://{stage.addresses['handshake']}/v1/login -H 'content-type: application/json'"
+    login = f"curl -s http://{handshake}/v1/login -H 'content-type: application/json'"
     for line in (
         f"""{user} -d '{{"userIds":["user-01","user-22"]}}'""",
         f"""{login} -d '{{"userId":"user-01","businessId":"biz-01"}}'""",
@@ -166,4 +166,5 @@ def print_invitation(out: Console, stage: Stage) -> None:
     ):
         # Whole lines, so that they can be copied, whatever the width.
         out.print(f"  {line}", soft_wrap=True, markup=False)
-    out.print(f"\nThe services themselves: {stage.services.url}. Ctrl-C ends it all.")
+    out.print(f"\nThe Inspector, in a browser: http://{handshake}/", soft_wrap=True)
+    out.print(f"The services themselves: {stage.services.url}. Ctrl-C ends it all.")

@@ -100,6 +100,10 @@ async def test_keep_leaves_it_running_until_told(number: signal.Signals) -> None
                 ) as answer:
                     assert answer.status == 200
                     assert (await answer.json())["count"] == 2
+                page = re.search(r"in a browser: (http://\S+/)", told.decode())
+                assert page is not None
+                async with client.get(page[1]) as answer:
+                    assert (answer.status, answer.content_type) == (200, "text/html")
             process.send_signal(number)
             rest, errors = await process.communicate()
         assert (process.returncode, rest, errors) == (0, b"", b"")

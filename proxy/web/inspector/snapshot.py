@@ -31,6 +31,15 @@ class Samples:
         """The samples of a metric that have these labels."""
         return [sample for sample in self._by_name[name] if labels.items() <= sample.labels.items()]
 
+    def split(self, label: str) -> dict[str, "Samples"]:
+        """Those that have this label, by its value: one pass, where `of` would take one for each value."""
+        found: dict[str, list[Sample]] = defaultdict(list)
+        for samples in self._by_name.values():
+            for sample in samples:
+                if label in sample.labels:
+                    found[sample.labels[label]].append(sample)
+        return {value: Samples(samples) for value, samples in sorted(found.items())}
+
     def total(self, name: str, **labels: str) -> float:
         """Their sum."""
         return sum(sample.value for sample in self.of(name, **labels))
@@ -134,31 +143,27 @@ def _resource(shape: EntityShape, samples: Samples) -> dict[str, object]:
 def _routes(shapes: Sequence[EntityShape], samples: Samples, bounds: int) -> list[dict[str, object]]:
     """Each route that was asked for, with its answers by what the cache had to do with them."""
     owners = {shape.plural: shape.name for shape in shapes} | {shape.name: shape.name for shape in shapes}
-    caches: dict[str, set[str]] = defaultdict(set)
-    for sample in samples.of("requests_total"):
-        caches[sample.labels["route"]].add(sample.labels["cache"])
     return [
         {
             "route": route,
             "resource": owners.get(route.partition(".")[0]),
             "failed": sum(
-                count
-                for code, count in samples.by("code", "requests_total", route=route).items()
-                if int(code) >= _FAILED
+                count for code, count in own.by("code", "requests_total").items() if int(code) >= _FAILED
             ),
-            "results": [_result(route, cache, samples, bounds) for cache in sorted(caches[route])],
+            "results": [_result(cache, of_cache, bounds) for cache, of_cache in own.split("cache").items()],
         }
-        for route in sorted(caches.keys() - _OWN)
+        for route, own in samples.split("route").items()
+        if own.of("requests_total") and route not in _OWN
     ]
 
 
-def _result(route: str, cache: str, samples: Samples, bounds: int) -> dict[str, object]:
+def _result(cache: str, samples: Samples, bounds: int) -> dict[str, object]:
     name = "request_duration_seconds"
-    _, buckets = samples.buckets(name, route=route, cache=cache)
+    _, buckets = samples.buckets(name)
     return {
         "cache": cache,
-        "count": samples.count("requests_total", route=route, cache=cache),
-        "seconds": samples.total(f"{name}_sum", route=route, cache=cache),
+        "count": samples.count("requests_total"),
+        "seconds": samples.total(f"{name}_sum"),
         "buckets": buckets or [0] * (bounds + 1),
     }
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from store.entry import Key
+from store.memory import size_of
 from tests.unit.store.fakes import Database, World
 from tests.unit.store.samples import entry, write
 
@@ -50,3 +51,19 @@ async def test_the_lag_of_invalidations_is_that_of_the_queue(database: Database)
     await world.store.flush()
     assert (await world.store.stats()).invalidation_lag == 0
     await world.store.close()
+
+
+async def test_to_be_counted_is_not_to_be_used(database: Database) -> None:
+    """Nor does it keep others waiting: what is looked at between two turns is bounded."""
+    keys = [Key("other", str(number)) for number in range(3_000)]
+    world = World(None, memory=sum(size_of(entry(key)) for key in keys))
+    for key in keys:
+        world.memory.put(entry(key), world.now + 1_000)
+    turns = 0
+    counted = asyncio.create_task(world.store.stats())
+    while not counted.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 3
+    world.memory.put(entry(Key("other", "n")), world.now + 1_000)
+    assert [world.memory.get(key) is None for key in keys[:3]] == [True, False, False]

@@ -272,3 +272,18 @@ async def test_states_of_rows_are_those_that_a_person_sees(path: Path) -> None:
             ("a", GIVEN, migrations.INVALIDATED, None, NOW, 60.0),
             ("b", derive(B, 0), migrations.HELD, "n", NOW, 60.0),
         }
+
+
+async def test_an_index_that_an_upgrade_makes_leaves_no_log_behind(path: Path) -> None:
+    """It counts for the bound: a store that is nearly full would evict for it."""
+    store = await open_store(path)
+    await store.put_many([write(str(number)) for number in range(2_000)])
+    await store.close()
+    with closing(sqlite3.connect(path)) as person, person:
+        person.execute("DROP INDEX users_fresh_until")
+    store = await open_store(path)
+    try:
+        assert Path(f"{path}-wal").stat().st_size == 0
+        assert (await store.stats(at=NOW + 1_000)).stale["user"] == 2_000
+    finally:
+        await store.close()
