@@ -97,7 +97,6 @@ class App:
     async def _start(self) -> dict[str, str]:
         tracing = self._open_tracing()
         store = await self._open_store()
-        self._stack.push_async_callback(self._supervisor.close)
         upstreams: dict[str, Upstream] = {}
         for name, upstream_config in self.config.upstreams.items():
             upstream = Upstream(
@@ -114,6 +113,8 @@ class App:
             await upstream.start()
             self._stack.push_async_callback(upstream.close)
             upstreams[name] = upstream
+        # Its tasks end before the upstreams that they call: none takes our own closing for a failure of theirs.
+        self._stack.push_async_callback(self._supervisor.close)
         self._upstreams = tuple(upstreams.values())
         ops = OpsHandler(self, self._render_metrics)
         self._ops = await self._listen("ops", ops, self.config.ops.listen)

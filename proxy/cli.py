@@ -72,14 +72,23 @@ def _load(arguments: argparse.Namespace) -> Config:
         check_layout(table_specs(config))
     except ValueError as error:
         problems.append(Problem("resources", str(error)))
-    if config.tracing.endpoint is not None:
-        try:
-            import proxy.tracing_export  # noqa: F401, PLC0415 - an extra, which is not imported for nothing
-        except ModuleNotFoundError:
-            problems.append(Problem("tracing.endpoint", _NO_TRACING))
+    if config.tracing.endpoint is not None and (problem := _problem_of_tracing()):
+        problems.append(problem)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _problem_of_tracing() -> Problem | None:
+    try:
+        from proxy.tracing_export import check_environment  # noqa: PLC0415 - an extra, not imported for nothing
+
+        check_environment()
+    except ModuleNotFoundError:
+        return Problem("tracing.endpoint", _NO_TRACING)
+    except ValueError as error:
+        return Problem("tracing", f"a variable OTEL_* is wrong: {error}")
+    return None
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ No attribute is taken from a client or an upstream but status and protocol versi
 addresses may tell who somebody is. See docs/tracing.md.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -70,9 +71,11 @@ class RequestSpan:
         self._method = request.method
         self._version = request.version
         self.context = _context_of(span)
-        """The fields by which what the request causes becomes part of its trace."""
-        self.trace_id = format_trace_id(span.get_span_context().trace_id)
-        self.exemplar = {"trace_id": self.trace_id} if span.is_recording() else None
+        """The fields by which what the request causes becomes part of its trace; none if there is no trace."""
+        of_span = span.get_span_context()
+        self.trace_id = format_trace_id(of_span.trace_id) if of_span.is_valid else None
+        """None if there is no trace: OTEL_SDK_DISABLED makes none, and leaves those of others."""
+        self.exemplar = {"trace_id": self.trace_id} if self.trace_id and span.is_recording() else None
         """The labels of an exemplar; None if the trace is not sampled, so that nobody could look at it."""
 
     def end(self, route: str, cache: str, code: int, failure: str | None) -> None:
@@ -121,7 +124,7 @@ class RequestSpans:
             _known(request.method), _parent(request.fields), kind=SpanKind.SERVER, record_exception=False
         )
         begun = RequestSpan(self, span, request)
-        request.trace_context = begun.context
+        request.trace_context = begun.context or None
         if span.is_recording():
             self.shared.remember(begun.context, span)
         return begun
@@ -135,7 +138,8 @@ class CallSpan:
     def __init__(self, span: Span, attributes: dict[str, _Attribute], fields: Iterable[RawField]) -> None:
         self._span = span
         self._attributes = attributes
-        self.fields = with_trace_context(fields, _context_of(span))
+        own = _context_of(span)
+        self.fields = with_trace_context(fields, own) if own else tuple(fields)
         """The fields of the call, by which what it causes becomes part of its trace."""
 
     def answered(self, status: int, version: tuple[int, int] | None = None) -> None:
@@ -291,6 +295,8 @@ def _word(error: BaseException) -> str:
         return error.reason
     if isinstance(error, ConnectionError):
         return _CLIENT_GONE
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
     return "bad_body" if isinstance(error, BadBodyError) else type(error).__name__
 
 

@@ -4,12 +4,16 @@ SELECTED = ('job=~"$job"', 'namespace=~"$namespace"', 'pod=~"$pod"')
 """What every query is narrowed by. "All" is `.*`, which also fits where there is no such label."""
 
 RESOURCE = 'resource=~"$resource"'
-CACHED = 'route!="passthrough"'
-"""What the proxy answers for: all but what it passes through."""
+_OWN = "inspector([.]page)?|openapi|handshake"
+USED = f'route!~"{_OWN}"'
+"""What an application asks: not the Inspector, which asks every other second, nor what is no call."""
+
+CACHED = f'route!~"passthrough|{_OWN}"'
+"""What the proxy answers an application for: all that it asks but what is passed through."""
 
 FAILED = (CACHED, 'code=~"5.."')
-REFUSED = ('route=~".+[.](bulk|single)"', 'cache="error"', 'code=~"40[134]|429"')
-"""Together what the application takes for a failure, as in the rules of k8s/alerts."""
+REFUSED = ('route=~".+[.](bulk|single|ensure-batch)"', 'cache="error"', 'code=~"200|40[134]|429"')
+"""Together what the application takes for a failure. The rules and runbooks have the same: a test compares them."""
 
 
 def metric(name: str, *matchers: str) -> str:

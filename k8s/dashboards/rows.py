@@ -8,6 +8,7 @@ from k8s.dashboards.promql import (
     CACHED,
     REFUSED,
     RESOURCE,
+    USED,
     failures,
     metric,
     quantile,
@@ -49,10 +50,10 @@ STATS: Final[Sequence[Stat]] = (
     ),
     Stat(
         "Requests",
-        "All that the application asks, passed through or not. None at all: it is not using the proxy; check its base "
-        "URL.",
+        "All that the application asks, passed through or not, the Inspector left out. None at all: it is not using "
+        "the proxy; check its base URL.",
         _REQUESTS,
-        Query(total("", rate("requests_total"))),
+        Query(total("", rate("requests_total", USED))),
     ),
     Stat(
         "Circuit",
@@ -92,14 +93,14 @@ _OVERVIEW = (
         "Hit, stale and negative cost the upstream nothing; miss and partial wait for it; bypass and none are passed "
         "on. A new colour that grows is where to look.",
         _REQUESTS,
-        (Query(total("cache", rate("requests_total")), "{{cache}}"),),
+        (Query(total("cache", rate("requests_total", USED)), "{{cache}}"),),
         stacked=True,
     ),
     Graph(
         "Errors by route and code",
         "Failures of the proxy's own, and the upstream's that were passed on. 503: no copy, and the upstream fails or "
         "the circuit is open. 502, 504: the upstream. 500: the database, see the store row. 401, 403: the upstream "
-        "refuses the proxy's credential. 429: it asks for mercy.",
+        "refuses the proxy's credential. 429: it asks for mercy. ensure-batch 200: some of its ids failed.",
         _REQUESTS,
         (
             Query(total("route, code", rate("requests_total", 'code=~"5.."')), "{{route}} {{code}}"),

@@ -1,5 +1,6 @@
 """What is counted and logged of each request, whoever answers it."""
 
+import asyncio
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
@@ -60,6 +61,9 @@ class Observer:
             raise
         except ConnectionError:  # the client went away before its answer, or in it
             cache, code, failure = "none", _CLIENT_CLOSED, "client_disconnected"
+            raise
+        except asyncio.CancelledError:  # cut at the end of the drain
+            failure = "cancelled"
             raise
         finally:
             self._observe(request, route, cache, code, about, time.perf_counter() - start, span)

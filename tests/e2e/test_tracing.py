@@ -122,3 +122,64 @@ def test_an_endpoint_without_the_extra_is_an_error_of_the_configuration(
         said
         == "tracing.endpoint: needs an extra that is not installed: pip install 'handshake-proxy[tracing]'\n"
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "100",
+            "max_export_batch_size must be less than or equal to max_queue_size",
+        ),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "schedule_delay_millis must be positive"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "x", "OTEL_SPAN_LINK_COUNT_LIMIT must be a non-negative integer"),
+    ],
+)
+def test_a_wrong_variable_of_opentelemetry_is_an_error_of_the_configuration(
+    command: str,
+    name: str,
+    value: str,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(URL, "http://127.0.0.1:9")
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:4318")
+    monkeypatch.setenv(name, value)
+    assert main([command]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tracing: a variable OTEL_* is wrong: {why}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "said"),
+    [
+        # It is read as soon as the SDK is imported.
+        (
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+            "x",
+            2,
+            "tracing: a variable OTEL_* is wrong: OTEL_SPAN_ATTRIBUTE",
+        ),
+        # The SDK warns of this one, passes it over, and quotes it.
+        ("OTEL_EXPORTER_OTLP_HEADERS", "planted-4711", 0, ""),
+    ],
+)
+async def test_what_check_config_says_of_a_variable_of_opentelemetry(
+    name: str, value: str, code: int, said: str
+) -> None:
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "proxy.cli", "check-config"],
+        env={URL: "http://127.0.0.1:9", ENDPOINT: "http://127.0.0.1:4318", name: value},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == code
+    assert finished.stderr.startswith(said)
+    assert finished.stderr.count("\n") == (1 if said else 0)

@@ -13,6 +13,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.integration.harness import Proxy, ScriptedUpstream, Seen, running
 
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PARENT = f"traceparent: 00-{TRACE}-{SPAN}-01"
+"""A caller's span, sampled."""
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -59,11 +63,17 @@ class Receiver:
     """Takes what is exported, and answers it as the test says."""
 
     status: bytes = b"200 OK"
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """What an answer waits for; open unless the test closes it."""
     requests: list[Seen] = field(default_factory=list)
     url: str = ""
 
+    def __post_init__(self) -> None:
+        self.gate.set()
+
     async def script(self, seen: Seen, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(seen)
+        await self.gate.wait()
         writer.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % self.status)
 
     def exports(self) -> list[ExportTraceServiceRequest]:
@@ -108,3 +118,11 @@ async def traced(
     tracing = {"endpoint": receiver.url, "sample_ratio": sample_ratio}
     async with running(url, directory, tracing=tracing, **sections) as proxy:
         yield proxy
+
+
+async def openmetrics(proxy: Proxy) -> str:
+    """The metrics in the format that has exemplars."""
+    async with proxy.client("ops") as ops:
+        return (
+            await ops.get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+        ).body.decode()

@@ -70,6 +70,9 @@ async def test_a_batch_says_what_became_of_each(tmp_path: Path) -> None:
         answer = await there.ok("POST", "/v1/users/ensure-batch", {"userIds": [USER, "y", "z"]})
         assert [user["userId"] for user in answer["users"]] == [USER]
         assert (answer["missing"], answer["failed"]) == ([], ["y", "z"])
+        counted = {"route": "users.ensure-batch", "code": "200"}  # the alerts count the errors of these
+        assert there.proxy.metric("requests_total", **counted, cache="partial") == 1
+        assert there.proxy.metric("requests_total", **counted, cache="error") == 1
         assert await there.ok("POST", "/v1/users/ensure-batch", {"userIds": []}) == {
             "users": [], "missing": [], "failed": [],
         }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.entities import Entities
 from tests.integration.handshake import BUSINESS, USER, Handshake, handshake, internal_id
 
 SECRET = "s3cret-token"
@@ -320,3 +321,15 @@ async def test_the_metrics_name_the_call(tmp_path: Path) -> None:
         ]
         for route, cache, code in counted:
             assert there.proxy.metric("requests_total", route=route, cache=cache, code=code) == 1, route
+
+
+async def test_a_call_that_fails_as_nobody_foresaw_counts_as_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> object:
+        raise ZeroDivisionError
+
+    async with handshake(tmp_path) as there:
+        monkeypatch.setattr(Entities, "have", broken)
+        assert (await there.call("POST", "/v1/users/ensure", {"userId": "x"})).status == 500
+        assert there.proxy.metric("requests_total", route="users.ensure", cache="error", code="500") == 1

@@ -2,36 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from proxy.demo.services import Services
-from tests.integration.harness import PATIENCE, Proxy, ScriptedUpstream, Seen
-from tests.integration.otlp import Receiver, receiving, traced
-from tests.integration.people import BULK, envelope, services
-
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-PARENT = f"traceparent: 00-{TRACE}-{SPAN}-01"
-UNSAMPLED = f"traceparent: 00-{TRACE}-{SPAN}-00"
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
-        yield one
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Services]:
-    async with services() as one:
-        yield one
-
-
-def sent(seen: Seen) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in seen.fields}
+from tests.integration.harness import PATIENCE, ScriptedUpstream, Seen
+from tests.integration.otlp import PARENT, SPAN, TRACE, Receiver, openmetrics, traced
+from tests.integration.people import BULK, HEAD, envelope
 
 
 async def test_a_miss_is_a_server_and_a_client_span_and_a_hit_a_server_span(
@@ -75,34 +54,6 @@ async def test_a_miss_is_a_server_and_a_client_span_and_a_hit_a_server_span(
     assert receiver.resource()["service.name"] == "handshake-proxy"
 
 
-async def test_a_fill_carries_the_context_of_its_span(receiver: Receiver, tmp_path: Path) -> None:
-    async with ScriptedUpstream(_users) as upstream:
-        async with traced(receiver, upstream.url, tmp_path) as proxy, proxy.client() as client:
-            await client.post(BULK, b'{"userIds":["1"]}', PARENT, "tracestate: a=1,b=2")
-        call, request = receiver.spans
-        assert (request.trace_id, request.parent_id) == (TRACE, SPAN)
-        assert (call.trace_id, call.parent_id) == (TRACE, request.span_id)
-        fields = sent(upstream.seen[0])
-        assert fields[b"traceparent"].decode() == f"{call.traceparent}01"
-        assert fields[b"tracestate"] == b"a=1,b=2"
-
-
-async def test_what_is_passed_on_keeps_its_own_context(receiver: Receiver, tmp_path: Path) -> None:
-    async with ScriptedUpstream(_users) as upstream:
-        async with traced(receiver, upstream.url, tmp_path) as proxy:
-            await proxy.get("/health?who=ana", PARENT, "tracestate: a=1")
-            await proxy.get("/health")
-        call, request = receiver.spans[:2]
-        assert (call.kind, call.name, request.name) == ("CLIENT", "GET", "GET")
-        assert call.parent_id == request.span_id
-        assert "http.route" not in request.attributes
-        assert (request.attributes["handshake_proxy.cache"], request.parent_id) == ("none", SPAN)
-        first, second = map(sent, upstream.seen)
-        assert first[b"traceparent"].decode() == PARENT.removeprefix("traceparent: ")
-        assert first[b"tracestate"] == b"a=1"
-        assert b"traceparent" not in second
-
-
 async def test_a_bulk_that_is_held_in_part(receiver: Receiver, upstream: Services, tmp_path: Path) -> None:
     async with traced(receiver, upstream.url, tmp_path) as proxy:
         await proxy.users("1")
@@ -110,27 +61,6 @@ async def test_a_bulk_that_is_held_in_part(receiver: Receiver, upstream: Service
     _, _, call, request = receiver.spans
     assert request.attributes["handshake_proxy.cache"] == "partial"
     assert (call.kind, call.parent_id) == ("CLIENT", request.span_id)
-
-
-async def test_each_try_has_a_span(receiver: Receiver, tmp_path: Path) -> None:
-    async def script(_: Seen, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(server.seen) < 2:
-            writer.write(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
-        else:
-            body = envelope(b'{"id":"1"}')
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    async with ScriptedUpstream(script) as server:
-        async with traced(receiver, server.url, tmp_path) as proxy:
-            assert (await proxy.users("1")).status == 200
-        first, second = receiver.of("CLIENT")
-        assert (first.failed, first.attributes["error.type"]) == (True, "503")
-        assert first.attributes["http.response.status_code"] == 503
-        assert "http.request.resend_count" not in first.attributes
-        assert (second.failed, second.attributes["http.request.resend_count"]) == (False, 1)
-        assert {first.parent_id, second.parent_id} == {receiver.only("SERVER").span_id}
-        carried = [sent(seen)[b"traceparent"].decode()[:-2] for seen in server.seen]
-        assert carried == [first.traceparent, second.traceparent]
 
 
 async def test_an_open_circuit_is_no_call(receiver: Receiver, upstream: Services, tmp_path: Path) -> None:
@@ -198,65 +128,27 @@ async def test_an_answer_that_is_cut(receiver: Receiver, tmp_path: Path) -> None
     assert (request.failed, request.attributes["error.type"]) == (True, "answer_cut")
 
 
-async def test_what_the_caller_does_not_sample_is_not_exported_but_stays_one_trace(
-    receiver: Receiver, tmp_path: Path
-) -> None:
-    async with ScriptedUpstream(_users) as upstream:
-        async with traced(receiver, upstream.url, tmp_path) as proxy, proxy.client() as client:
-            await client.post(BULK, b'{"userIds":["1"]}', UNSAMPLED)
-            text = await _openmetrics(proxy)
-        assert not receiver.requests
-        carried = sent(upstream.seen[0])[b"traceparent"].decode()
-        assert re.fullmatch(rf"00-{TRACE}-(?!{SPAN})[0-9a-f]{{16}}-00", carried)
-        assert "trace_id" not in text
-
-
-async def test_a_ratio_of_0_leaves_the_sampling_to_the_callers(
-    receiver: Receiver, upstream: Services, tmp_path: Path
-) -> None:
-    async with traced(receiver, upstream.url, tmp_path, sample_ratio=0.0) as proxy:
-        await proxy.users("1")
-        async with proxy.client() as client:
-            await client.post(BULK, b'{"userIds":["1"]}', PARENT)
-    assert receiver.only("SERVER").trace_id == TRACE
-
-
 @pytest.mark.parametrize(
-    "wrong", ["no trace", f"00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01"]
+    "sent", [b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", HEAD + b'Content-Length: 17\r\n\r\n{"userIds":["1"]}']
 )
-async def test_a_context_that_is_none_begins_a_trace(
-    receiver: Receiver, upstream: Services, tmp_path: Path, wrong: str
-) -> None:
-    async with traced(receiver, upstream.url, tmp_path) as proxy:
-        await proxy.get("/health", f"traceparent: {wrong}")
-        await proxy.get("/health", PARENT, PARENT)
-    assert [request.parent_id for request in receiver.of("SERVER")] == ["", ""]
-    assert TRACE not in {span.trace_id for span in receiver.spans}
+async def test_a_request_that_is_cut_at_the_stop(receiver: Receiver, tmp_path: Path, sent: bytes) -> None:
+    arrived = asyncio.Event()
 
-
-async def test_who_waits_for_another_ones_call_is_linked_to_its_cause(
-    receiver: Receiver, tmp_path: Path
-) -> None:
-    gate = asyncio.Event()
-
-    async def script(_: Seen, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await gate.wait()
-        body = envelope(b'{"id":"1"}')
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    async def script(_: Seen, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
 
     async with ScriptedUpstream(script) as upstream:
-        async with traced(receiver, upstream.url, tmp_path) as proxy:
-            asked = [asyncio.create_task(proxy.users("1")) for _ in range(3)]
-            async with asyncio.timeout(PATIENCE):
-                while proxy.metric("coalesced_ids_total") < 2:
-                    await asyncio.sleep(0)
-            gate.set()
-            await asyncio.gather(*asked)
-    call = receiver.only("CLIENT")
-    requests = {span.span_id: span for span in receiver.of("SERVER")}
-    cause = requests.pop(call.parent_id)
-    assert cause.links == []
-    assert [span.links for span in requests.values()] == [[(cause.trace_id, cause.span_id)]] * 2
+        async with traced(receiver, upstream.url, tmp_path, limits={"drain_timeout": "100ms"}) as proxy:
+            async with proxy.client() as client:
+                await client.send(sent)
+                async with asyncio.timeout(PATIENCE):
+                    await arrived.wait()
+                await proxy.app.stop()
+                assert await client.ended() == b""
+    for span in (receiver.only("CLIENT"), receiver.only("SERVER")):
+        assert (span.failed, span.attributes["error.type"]) == (True, "cancelled")
+        assert "http.response.status_code" not in span.attributes
 
 
 async def test_calls_of_the_handshake_api(receiver: Receiver, upstream: Services, tmp_path: Path) -> None:
@@ -327,7 +219,7 @@ async def test_the_exemplar_of_a_request_is_its_trace(
     async with traced(receiver, upstream.url, tmp_path) as proxy:
         async with proxy.client() as client:
             await client.post(BULK, b'{"userIds":["1"]}', PARENT)
-        text = await _openmetrics(proxy)
+        text = await openmetrics(proxy)
         async with proxy.client("ops") as ops:
             plain = (await ops.get("/metrics")).body.decode()
     bucket = r'handshake_proxy_request_duration_seconds_bucket\{.*route="user.bulk".*\}'
@@ -344,62 +236,3 @@ async def test_a_log_line_has_the_trace_id_of_its_span(
             await proxy.users("1")
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["trace_id"] == receiver.only("SERVER").trace_id
-
-
-async def test_a_trace_context_is_never_stored(
-    receiver: Receiver, upstream: Services, tmp_path: Path
-) -> None:
-    async with traced(receiver, upstream.url, tmp_path) as proxy:
-        async with proxy.client() as client:
-            await client.post(BULK, b'{"userIds":["1"]}', PARENT)
-        await proxy.durable()
-    call = receiver.only("CLIENT")
-    files = [file.read_bytes() for file in tmp_path.iterdir() if file.name.startswith("handshake.db")]
-    assert any(b"ana@example.org" in content for content in files)
-    for content in files:
-        assert TRACE.encode() not in content
-        assert call.span_id.encode() not in content
-
-
-async def test_an_exporter_that_fails_says_so_once_and_hurts_no_request(
-    receiver: Receiver, upstream: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
-    receiver.status = b"400 Bad Request"
-    with capture_logs() as lines:
-        async with traced(receiver, upstream.url, tmp_path) as proxy:
-            for _ in range(3):
-                assert (await proxy.get("/health")).status == 200
-            async with asyncio.timeout(PATIENCE):
-                while len(receiver.requests) < 3:
-                    await asyncio.sleep(0)
-            receiver.status = b"200 OK"
-            assert (await proxy.get("/health")).status == 200
-    said = [line["event"] for line in lines if line["event"].startswith("tracing")]
-    assert said == ["tracing_export_failed", "tracing_export_works_again"]
-
-
-async def test_a_receiver_that_is_not_there_does_not_hold_the_stop_up(
-    receiver: Receiver, upstream: Services, tmp_path: Path
-) -> None:
-    receiver.url = "http://127.0.0.1:9"  # nobody listens at the discard port
-    loop = asyncio.get_running_loop()
-    limits = {"drain_timeout": "500ms"}
-    with capture_logs() as lines:
-        async with traced(receiver, upstream.url, tmp_path, limits=limits) as proxy:
-            assert (await proxy.users("1")).status == 200
-            began = loop.time()
-        assert loop.time() - began < 2
-    assert "tracing_export_given_up" in [line["event"] for line in lines]
-
-
-async def _users(_: Seen, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    body = envelope(b'{"id":"1"}')
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-
-async def _openmetrics(proxy: Proxy) -> str:
-    async with proxy.client("ops") as ops:
-        return (
-            await ops.get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
-        ).body.decode()

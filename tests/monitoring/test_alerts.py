@@ -9,6 +9,10 @@ import pytest
 import yaml
 
 from k8s.alerts.build import RUNBOOKS, pointed
+from k8s.dashboards.promql import CACHED, FAILED, REFUSED, USED
+from proxy.web.handshake.router import OTHER as NO_CALL
+from proxy.web.inspector.pages import ROUTE as PAGE
+from proxy.web.inspector.snapshot import ROUTE as FEED
 from tests.monitoring.prometheus import PACKAGE
 from tests.needed import tool
 
@@ -93,8 +97,36 @@ def test_the_windows_of_the_burn_differ_in_nothing_else(records: dict[str, str])
 
 
 def test_every_recorded_series_is_used(alerts: dict[str, Any], records: dict[str, str]) -> None:
-    used = " ".join(alert["expr"] for alert in alerts.values())
+    used = " ".join([*(alert["expr"] for alert in alerts.values()), *records.values()])
     assert [name for name in records if not re.search(rf"(?<![\w:]){name}(?![\w:])", used)] == []
+
+
+def test_the_application_s_requests_are_told_from_others_by_the_same_words_everywhere(
+    alerts: dict[str, Any], records: dict[str, str]
+) -> None:
+    expressions = " ".join([*(alert["expr"] for alert in alerts.values()), *records.values()])
+    failed, refused = ",".join(FAILED), ",".join(REFUSED)
+    selectors = set(re.findall(r"handshake_proxy_requests_total\b(?:{([^}]*)})?", expressions))
+    assert selectors == {CACHED, USED, failed, refused}
+    page = (ROOT / "docs" / "runbooks.md").read_text()
+    burn, _, traffic = page.partition("## HandshakeProxyNoTraffic")
+    assert set(re.findall(r"handshake_proxy_requests_total{([^}]*)}", burn)) == {failed, refused}
+    assert re.findall(r"handshake_proxy_requests_total{([^}]*)}", traffic) == [USED]
+
+
+@pytest.mark.parametrize("route", [FEED, PAGE, NO_CALL, "openapi"])
+def test_who_looks_is_not_the_application(route: str) -> None:
+    for selector in (USED, CACHED):
+        excluded = re.fullmatch(r'route!~"(.+)"', selector)
+        assert excluded
+        assert re.fullmatch(excluded[1], route)
+        assert not re.fullmatch(excluded[1], "inspector.bulk")  # a resource may have that name
+
+
+def test_no_rule_mixes_applications_or_namespaces(groups: Any) -> None:
+    for rule in (rule for group in groups for rule in group["rules"]):
+        for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+            assert {"namespace", "job"} <= set(labels.split(", ")), rule
 
 
 def test_the_operators_rule_has_the_same_groups(groups: Any) -> None:

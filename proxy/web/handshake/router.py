@@ -62,10 +62,17 @@ class HandshakeRouter:
 
     async def __call__(self, request: Request) -> Answer:
         """Answer one request."""
-        return await self._observer.answer(request, OTHER, self._served(request))
-
-    async def _served(self, request: Request) -> Served:
         path = claimed_path(request.target) or b""
+        return await self._observer.answer(request, self._route(request, path), self._served(request, path))
+
+    def _route(self, request: Request, path: bytes) -> str:
+        """The route of what ends without an answer, such as by an error that no call has foreseen."""
+        if path in self._pages:
+            return PAGE_ROUTE
+        call = _of_method(self._find(path)[0], request)
+        return OTHER if call is None else call.route
+
+    async def _served(self, request: Request, path: bytes) -> Served:
         page = self._pages.get(path)
         refusal = framing_refusal(request) or self._guard.refusal(request, needs_token=page is None)
         if refusal is not None:
@@ -77,7 +84,7 @@ class HandshakeRouter:
         methods, place = self._find(path)
         if not methods:
             return self._failed(request, OTHER, _NO_SUCH_CALL)
-        call = methods.get("GET" if request.method == "HEAD" else request.method)
+        call = _of_method(methods, request)
         if call is None:
             allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
             return self._failed(request, OTHER, _WRONG_METHOD, [(b"Allow", ", ".join(allowed).encode())])
@@ -140,3 +147,7 @@ class HandshakeRouter:
         reply = Reply.of_problem(failure, close=not request.payload.is_eof())
         reply.fields += [date(self._clock()), _NO_STORE, *extra]
         return Served(reply, route, cache, about)
+
+
+def _of_method(methods: Mapping[str, Call], request: Request) -> Call | None:
+    return methods.get("GET" if request.method == "HEAD" else request.method)
