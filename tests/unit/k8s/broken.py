@@ -89,6 +89,12 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         lambda d: _app(d)["env"].append({"name": "MAIN_SERVICE_URL", "value": "https://main.example.org"}),
     ),
     (
+        "a variable of two sources",
+        structure.variables_have_one_source,
+        lambda d: _app(d)["env"][0].update(valueFrom={"secretKeyRef": {"name": "a", "key": "b"}}),
+    ),
+    ("no image", structure.containers_have_images, lambda d: proxy(d).pop("image")),
+    (
         "a long port name",
         structure.ports_are_known_by_what_everybody_sees,
         lambda d: _app(d)["ports"][0].update(name="attendance-service"),
@@ -119,11 +125,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         structure.mounts_and_volumes_match,
         lambda d: proxy(d)["volumeMounts"][0].update(subPath="config.yaml"),
     ),
-    (
-        "no ConfigMap",
-        structure.references_exist,
-        lambda d: d.remove(_of(d, "ConfigMap")),
-    ),
+    ("no ConfigMap", structure.references_exist, lambda d: d.remove(_of(d, "ConfigMap"))),
     (
         "a ConfigMap of another namespace",
         structure.references_exist,
@@ -141,11 +143,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         structure.references_exist,
         lambda d: _app(d).update(envFrom=[{"configMapRef": {"name": "nowhere"}}]),
     ),
-    (
-        "an unknown account",
-        structure.references_exist,
-        lambda d: _pod(d).update(serviceAccountName="nobody"),
-    ),
+    ("an unknown account", structure.references_exist, lambda d: _pod(d).update(serviceAccountName="nobody")),
     (
         "pods that are not the Deployment's",
         structure.selectors_select,
@@ -263,11 +261,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         sidecar.configuration_is_in_effect,
         lambda d: proxy(d)["args"].__setitem__(0, "check-config"),
     ),
-    (
-        "no sidecar",
-        sidecar.proxy_lives_longer_than_the_application,
-        lambda d: proxy(d).pop("restartPolicy"),
-    ),
+    ("no sidecar", sidecar.proxy_lives_longer_than_the_application, lambda d: proxy(d).pop("restartPolicy")),
     (
         "preStop on a native sidecar",
         sidecar.proxy_lives_longer_than_the_application,
@@ -375,6 +369,11 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         "a large memory tier",
         sidecar.memory_is_bounded_and_the_processor_is_not,
         _config("memory: {max_bytes: 256MiB}"),
+    ),
+    (
+        "ten thousand connections",
+        sidecar.memory_is_bounded_and_the_processor_is_not,
+        lambda d: proxy(d)["env"].pop(),
     ),
     (
         "an application that goes by",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.k8s.manifests import EXAMPLE, K8S, PROXY, Document, render
+from tests.unit.k8s.manifests import EXAMPLE, K8S, Document, render
 
 
 @pytest.fixture(scope="session")
@@ -36,5 +36,6 @@ def _edit_kustomization(file: Path) -> None:
 
 def _edit_patch(file: Path) -> None:
     patch = yaml.safe_load(file.read_text())
-    patch["spec"]["template"]["spec"]["containers"].insert(0, {"name": PROXY})
+    pod = patch["spec"]["template"]["spec"]
+    pod["containers"][:0] = pod.pop("initContainers")
     file.write_text(yaml.safe_dump(patch))

@@ -20,7 +20,7 @@ PROXY: Final = "handshake-proxy"
 LABEL: Final = {"handshake-proxy/sidecar": "enabled"}
 OPS_PORT: Final = 9464
 
-_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "Job"})
+_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 
 
 def render(directory: Path) -> list[Document]:
@@ -60,7 +60,8 @@ class Workload:
     @property
     def template(self) -> Document:
         """The pods that it makes."""
-        template: Document = self.document["spec"]["template"]
+        spec: Document = self.document["spec"]
+        template: Document = spec.get("jobTemplate", {"spec": spec})["spec"]["template"]
         return template
 
     @property

@@ -1,10 +1,11 @@
-"""docs/kubernetes.md as something to follow: its blocks, and an application that adopts the proxy by them."""
+"""The pages as something to follow: their blocks, and an application that adopts the proxy by them."""
 
 import re
 import shlex
 import shutil
 import subprocess
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,28 +15,29 @@ import yaml
 from tests.unit.k8s.manifests import EXAMPLE, K8S, REPOSITORY, Document, render
 
 PAGE: Final = REPOSITORY / "docs" / "kubernetes.md"
+UPGRADE: Final = REPOSITORY / "docs" / "upgrade.md"
 
 _BLOCK: Final = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> dict[str, Any]:
+def blocks(page: Path = PAGE) -> dict[str, Any]:
     """The YAML blocks by their first line, which names a file and, where there are several, what for."""
     found = {}
-    for language, text in _BLOCK.findall(PAGE.read_text()):
+    for language, text in _BLOCK.findall(page.read_text()):
         if language == "yaml":
             title, _, content = textwrap.dedent(text).partition("\n")
             found[title.removeprefix("# ")] = yaml.safe_load(content)
     return found
 
 
+def scripts(page: Path = PAGE) -> list[str]:
+    """The shell blocks."""
+    return [text for language, text in _BLOCK.findall(page.read_text()) if language == "sh"]
+
+
 def commands() -> list[str]:
     """The lines of the shell blocks."""
-    return [
-        line.strip()
-        for language, text in _BLOCK.findall(PAGE.read_text())
-        if language == "sh"
-        for line in text.splitlines()
-    ]
+    return [line.strip() for text in scripts() for line in text.splitlines()]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Application:
         """Add to a file, as a reader does who is shown a part of it: maps key by key, lists at their end."""
         self.write(name, _merged(yaml.safe_load((self.directory / name).read_text()), content))
 
+    def edit(self, name: str, change: Callable[[Document], object]) -> None:
+        """Change a file."""
+        content = yaml.safe_load((self.directory / name).read_text())
+        change(content)
+        self.write(name, content)
+
     def adopt(self) -> None:
         """Follow the first section of the page."""
         (copy,) = (line for line in commands() if line.startswith("cp "))
@@ -81,13 +89,14 @@ class Application:
 
     def list_component(self, name: str, *, instead_of: str | None = None) -> None:
         """Add a component to the list, or put it in the place of another."""
-        file = self.directory / "kustomization.yaml"
-        kustomization = yaml.safe_load(file.read_text())
-        listed = kustomization.setdefault("components", [])
-        if instead_of is not None:
-            listed.remove(f"handshake-proxy-components/{instead_of}")
-        listed.append(f"handshake-proxy-components/{name}")
-        self.write("kustomization.yaml", kustomization)
+
+        def change(kustomization: Document) -> None:
+            listed = kustomization.setdefault("components", [])
+            if instead_of is not None:
+                listed.remove(f"handshake-proxy-components/{instead_of}")
+            listed.append(f"handshake-proxy-components/{name}")
+
+        self.edit("kustomization.yaml", change)
 
     def rendered(self) -> list[Document]:
         """What `kubectl kustomize .` makes of it."""

@@ -13,6 +13,8 @@ from tests.unit.k8s.manifests import LABEL, OPS_PORT, PROXY, Document, Manifests
 PROBES: Final = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 PROGRAM_BYTES: Final = 85 << 20
 """Resident memory of the program without its memory tier, with what it works with, as docs/sizing.md has it."""
+CONNECTION_BYTES: Final = 16 << 10
+"""What one client connection may take, as docs/sizing.md has it."""
 
 
 def configuration(manifests: Manifests, workload: Workload, proxy: Document) -> Config:
@@ -170,14 +172,16 @@ def what_it_writes_is_bounded(manifests: Manifests) -> Iterator[str]:
 
 
 def memory_is_bounded_and_the_processor_is_not(manifests: Manifests) -> Iterator[str]:
-    """Room for the memory tier, the program, and one answer of the largest size on its way in and out."""
+    """Room for the memory tier, the program, all connections, and one answer of the largest size in and out."""
     for workload, proxy, config in _configured(manifests):
         resources = proxy.get("resources", {})
         limits, requests = resources.get("limits", {}), resources.get("requests", {})
         if limits.keys() != {"memory"} or requests.keys() != {"cpu", "memory"}:
             yield f"{workload}: requests {sorted(requests)}, limits {sorted(limits)}"
             continue
+        connections = config.limits.connections * (len(config.upstreams) + 1)  # each listener has so many
         needed = PROGRAM_BYTES + config.memory.max_bytes + 2 * config.limits.cached_response
+        needed += connections * CONNECTION_BYTES
         if bytes_of(limits["memory"]) < needed:
             yield f"{workload}: the memory limit is below {needed} bytes"
         if bytes_of(requests["memory"]) < PROGRAM_BYTES + config.memory.max_bytes:

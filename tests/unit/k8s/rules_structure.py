@@ -19,6 +19,23 @@ def names_are_unique(manifests: Manifests) -> Iterator[str]:
             yield from _twice(f"{where}: env", (variable["name"] for variable in one.get("env", [])))
 
 
+def variables_have_one_source(manifests: Manifests) -> Iterator[str]:
+    """The API server rejects a value beside a `valueFrom`, which is what a patch of the one makes of the other."""
+    for workload in manifests.workloads:
+        for one in workload.containers:
+            for variable in one.get("env", []):
+                if {"value", "valueFrom"} <= variable.keys():
+                    yield f"{workload}: {one['name']}: {variable['name']} has a value and a valueFrom"
+
+
+def containers_have_images(manifests: Manifests) -> Iterator[str]:
+    """The API server rejects them without: `image: Required value`."""
+    for workload in manifests.workloads:
+        for one in workload.containers:
+            if not one.get("image"):
+                yield f"{workload}: {one['name']} has no image"
+
+
 def _twice(what: str, names: Iterable[str]) -> Iterator[str]:
     for name, times in Counter(names).items():
         if times > 1:
@@ -133,6 +150,8 @@ def _declared(containers: list[Document]) -> set[int]:
 
 RULES = (
     names_are_unique,
+    variables_have_one_source,
+    containers_have_images,
     ports_are_known_by_what_everybody_sees,
     probes_are_where_they_may_be,
     mounts_and_volumes_match,

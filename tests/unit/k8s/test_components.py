@@ -1,6 +1,8 @@
 """The sidecar components in kustomizations of other shapes than the example's."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -15,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.needed import tool
 from tests.unit.k8s.manifests import EXAMPLE, K8S, PROXY, Document, Manifests, render
 from tests.unit.k8s.rules_sidecar import configuration_is_in_effect, labelled_workloads_have_one_proxy
 
@@ -79,7 +82,9 @@ def test_an_overlay_adds_it_to_what_is_labelled_in_a_base(tmp_path: Path, compon
     _write(base, "one.yaml", workload("Deployment", "one", **LABELS))
     _write(base, "two.yaml", workload("StatefulSet", "two", **LABELS))
     _write(base, "three.yaml", workload("Deployment", "three"))
-    _write(base, "kustomization.yaml", {"resources": ["one.yaml", "two.yaml", "three.yaml"]})
+    _write(base, "four.yaml", workload("DaemonSet", "four", **LABELS))
+    resources = ["one.yaml", "two.yaml", "three.yaml", "four.yaml"]
+    _write(base, "kustomization.yaml", {"resources": resources})
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     _kustomization(overlay, component, resources=["../base"], namePrefix="test-", namespace="test")
@@ -88,6 +93,7 @@ def test_an_overlay_adds_it_to_what_is_labelled_in_a_base(tmp_path: Path, compon
     assert {str(workload) for workload, _ in manifests.proxied} == {
         "Deployment/test-one",
         "StatefulSet/test-two",
+        "DaemonSet/test-four",
     }
     assert list(labelled_workloads_have_one_proxy(manifests)) == []
     assert list(configuration_is_in_effect(manifests)) == []
@@ -139,3 +145,36 @@ def test_post_start_of_the_plain_container_waits_until_the_proxy_lives() -> None
         environment = {**os.environ, "PATH": path, "HANDSHAKE_OPS__LISTEN": f"127.0.0.1:{port}"}
         done = subprocess.run(command, env=environment, capture_output=True, timeout=50, check=False)
     assert (done.returncode, answers) == (0, [200])
+
+
+CONTROLLERS = {
+    ("ReplicaSet", "attendance-7d9f8c6b54"): "attendance",
+    ("ReplicaSet", "attendance-web-7d9f8c6b54"): "attendance-web",
+    ("StatefulSet", "attendance-web"): "attendance-web",
+    ("DaemonSet", "attendance-web"): "attendance-web",
+    ("Job", "attendance-import"): "attendance-import",
+}
+"""Kinds and names of what has made a pod, and the workload's name."""
+
+
+def test_each_workload_is_a_job_of_its_own_for_prometheus(example: list[Document], tmp_path: Path) -> None:
+    (monitor,) = (document for document in example if document["kind"] == "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    # As the operator writes it down, and pods as Prometheus discovers them.
+    relabelings = [
+        {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", key): value for key, value in one.items()}
+        for one in endpoint["relabelings"]
+    ]
+    prefix = "__meta_kubernetes_pod_controller_"
+    pods = [
+        {"targets": [f"{kind}-{name}:9464"], "labels": {f"{prefix}kind": kind, f"{prefix}name": name}}
+        for kind, name in CONTROLLERS
+    ]
+    scrape = {"job_name": "monitor", "static_configs": pods, "relabel_configs": relabelings}
+    _write(tmp_path, "prometheus.yaml", {"scrape_configs": [scrape]})
+    promtool = tool("promtool", "install Debian's prometheus")
+    # It waits for all of the time for more to be discovered.
+    command = [promtool, "check", "service-discovery", "--timeout=1s", "prometheus.yaml", "monitor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
+    found = {one["labels"]["instance"]: one["labels"]["job"] for one in json.loads(done.stdout)}
+    assert found == {f"{kind}-{name}:9464": job for (kind, name), job in CONTROLLERS.items()}
