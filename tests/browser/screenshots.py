@@ -15,7 +15,7 @@ from playwright.async_api import Browser
 
 from proxy.demo.people import USERS
 from proxy.demo.stage import BUSINESS, USER, Stage
-from tests.browser.chromium import PHONE, Seat, launched, seated
+from tests.browser.chromium import PHONE, Seat, launched, opened, seated
 
 PLACE = Path(__file__).parents[2] / "docs" / "screenshots"
 _LATENCY = 0.03
@@ -107,7 +107,7 @@ async def pictures(browser: Browser) -> None:
     """All of them."""
     async with busy(browser) as (stage, traffic):
         address = stage.addresses["handshake"]
-        async with seated(browser, address, size=(1360, 1250)) as seat:
+        async with opened(browser) as tab, seated(tab, address, (1360, 1250)) as seat:
             await watched(seat, traffic)
             await take(seat, "inspector-light")
             await seat.page.emulate_media(color_scheme="dark")
@@ -121,12 +121,12 @@ async def pictures(browser: Browser) -> None:
             await seat.page.set_viewport_size({"width": 1140, "height": 660})
             await seat.page.get_by_role("button", name="Erase…").press("Enter")
             await take(seat, "inspector-erase")
-        async with seated(browser, address, size=PHONE, device_scale_factor=1.5) as seat:
+        async with opened(browser, device_scale_factor=1.5) as tab, seated(tab, address, PHONE) as seat:
             await watched(seat, traffic)
             await take(seat, "inspector-phone")
             await seat.look_up("user-05")
             await take(seat, "inspector-phone-look-up")
-        async with seated(browser, address, size=(1140, 660)) as seat:
+        async with opened(browser) as tab, seated(tab, address, (1140, 660)) as seat:
             await watched(seat, traffic)
             await stage.services.stop()
             for _ in range(8):

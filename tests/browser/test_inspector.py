@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Page, Route, expect
 
-from tests.browser.chromium import PHONE, Seat, launched, seated
+from tests.browser.chromium import DESKTOP, PHONE, Seat, launched, opened, seated
 from tests.integration.handshake import USER, Handshake, handshake, internal_id, user_item
 from tests.needed import tool
 
@@ -24,22 +24,34 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with launched(tool("chromium", "install Debian's chromium")) as browser:
-        yield browser
+async def tab() -> AsyncIterator[Page]:
+    """One for all of them: another takes a second of the processor."""
+    async with launched(tool("chromium", "install Debian's chromium")) as browser, opened(browser) as page:
+        yield page
 
 
 @asynccontextmanager
-async def inspected(browser: Browser, directory: Path, **view: Any) -> AsyncIterator[tuple[Handshake, Seat]]:
+async def inspected(
+    tab: Page, directory: Path, size: tuple[int, int] = DESKTOP
+) -> AsyncIterator[tuple[Handshake, Seat]]:
     """A proxy that has seen one login, and a tab that watches it. At the end the page must have behaved."""
     async with handshake(directory) as there:
         await there.login()
         await there.proxy.durable()
-        async with seated(browser, there.proxy.addresses["handshake"], **view) as seat:
+        async with seated(tab, there.proxy.addresses["handshake"], size) as seat:
             await expect(seat.page.locator("#state")).to_have_text("ready")
             yield there, seat
             assert seat.complaints == []
             assert seat.strangers == []
+
+
+def answering(status: int, body: str) -> Callable[[Route], Awaitable[None]]:
+    """What answers in place of the proxy."""
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=status, content_type="application/json", body=body)
+
+    return answer
 
 
 def cell(seat: Seat, row: str, column: int = 0) -> Any:
@@ -53,8 +65,8 @@ def cell(seat: Seat, row: str, column: int = 0) -> Any:
     )
 
 
-async def test_the_figures_are_there_and_follow_the_traffic(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_the_figures_are_there_and_follow_the_traffic(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         page = seat.page
         await expect(cell(seat, "fetched", 1)).to_have_text("1")
         await expect(cell(seat, "fetched")).not_to_have_text("0")  # one look is no rate
@@ -84,8 +96,8 @@ async def test_the_figures_are_there_and_follow_the_traffic(browser: Browser, tm
         await expect(card).to_contain_text("idle in the last minute")
 
 
-async def test_an_outage_is_said_in_words(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_an_outage_is_said_in_words(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         await there.services.stop()
         for number in range(6):
             await there.call("POST", "/v1/users/ensure", {"userId": f"user-{number}"})
@@ -105,29 +117,45 @@ async def test_an_outage_is_said_in_words(browser: Browser, tmp_path: Path) -> N
 
 
 async def test_it_asks_while_somebody_looks_and_goes_on_when_there_is_no_answer(
-    browser: Browser, tmp_path: Path
+    tab: Page, tmp_path: Path
 ) -> None:
-    async with inspected(browser, tmp_path) as (_, seat):
+    async with inspected(tab, tmp_path) as (_, seat):
         page = seat.page
-        pause = page.get_by_role("button", name="Pause")
-        await pause.click()
-        await expect(pause).to_have_attribute("aria-pressed", "true")
+        state, attention = page.locator("#state"), page.locator("#attention")
+        await page.get_by_role("button", name="Pause").click()
+        await expect(state).to_have_text("paused")
         before = len(seat.asked)
         await page.clock.run_for(10_000)
         assert len(seat.asked) == before
-        await page.route("**/v1/inspector", lambda route: route.abort())
-        await pause.click()
-        await expect(page.locator("#attention")).to_contain_text("The proxy gave no answer.")
+        await page.context.set_offline(True)
+        await page.get_by_role("button", name="Resume").click()
+        await expect(attention).to_contain_text("The proxy gave no answer. What is shown is of ")
         await expect(page.locator("main")).to_have_class("old")
-        await page.unroute("**/v1/inspector")
+        await expect(state).to_have_text("no answer")
+        await expect(state).to_have_class("pill bad")
+        await page.context.set_offline(False)
         await seat.poll()
-        await expect(page.locator("#attention")).to_have_text("Nothing needs attention.")
+        await expect(attention).to_have_text("Nothing needs attention.")
         await expect(page.locator("main")).to_have_class("")
-        seat.complaints.clear()  # the browser notes the failure
+        await expect(state).to_have_text("ready")
+        # An answer that is of no use is none.
+        useless = (
+            (500, '{"detail": "It broke."}', "It broke."),
+            (200, "null", "This page could not use the answer"),
+        )
+        for status, body, why in useless:
+            await page.route("**/v1/inspector", answering(status, body))
+            await seat.poll()
+            await expect(state).to_have_text("no answer")
+            await expect(attention).to_contain_text(why)
+            await page.unroute("**/v1/inspector")
+            await seat.poll()
+            await expect(state).to_have_text("ready")
+        seat.complaints.clear()  # the browser notes the failures
 
 
-async def test_look_up_by_either_id(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_look_up_by_either_id(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         found = seat.page.locator("#found")
         asked = there.services.fetched.total()
         await seat.look_up(USER)
@@ -152,13 +180,18 @@ async def test_look_up_by_either_id(browser: Browser, tmp_path: Path) -> None:
         await expect(seat.page.get_by_role("button", name="Erase…")).to_have_count(0)
         await seat.look_up("ext-biz-456", "business")
         await expect(found).to_contain_text("past its freshness")
+        hint = found.get_by_text("White space stands before or after this id")
+        await expect(hint).to_have_count(0)
+        await seat.look_up(f"{USER} ")
+        await expect(found).to_contain_text("Nothing is held of it.")
+        await expect(hint).to_be_visible()
         assert there.services.fetched.total() == asked, "nothing is fetched by looking"
         assert [text for text in seat.complaints if "422" not in text] == []
         seat.complaints.clear()  # the browser notes that the API was asked for the internal id as an external one
 
 
-async def test_refresh_fetches_once_it_is_confirmed(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_refresh_fetches_once_it_is_confirmed(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         there.services.users[USER] = user_item(USER, name="Another name")
         await seat.look_up(USER)
         asked = there.services.fetched[USER]
@@ -171,8 +204,8 @@ async def test_refresh_fetches_once_it_is_confirmed(browser: Browser, tmp_path: 
         assert there.services.fetched[USER] == asked + 1
 
 
-async def test_erase_needs_the_word_and_can_be_cancelled(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_erase_needs_the_word_and_can_be_cancelled(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         page = seat.page
         await seat.look_up(USER)
         dialog, go = page.locator("#erase-dialog"), page.locator("#erase-go")
@@ -200,8 +233,74 @@ async def test_erase_needs_the_word_and_can_be_cancelled(browser: Browser, tmp_p
         assert not (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"]
 
 
-async def test_the_whole_of_it_by_keyboard(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+OTHER = "ext-user-789"
+
+
+@asynccontextmanager
+async def of_two(tab: Page, directory: Path) -> AsyncIterator[tuple[Handshake, Seat]]:
+    """Two users are held."""
+    async with inspected(tab, directory) as (there, seat):
+        there.services.users[OTHER] = user_item(OTHER)
+        await there.ensure(OTHER)
+        yield there, seat
+
+
+async def test_what_is_confirmed_is_done_to_the_entity_that_the_dialog_shows(
+    tab: Page, tmp_path: Path
+) -> None:
+    async with of_two(tab, tmp_path) as (there, seat):
+        page = seat.page
+        async with seat.late("/v1/users/explain", USER) as slow:
+            await page.get_by_label("Id", exact=True).fill(USER)
+            await page.get_by_role("button", name="Look up").click()
+            await seat.look_up(OTHER)
+            await page.get_by_role("button", name="Erase…").click()
+            await slow.goes_on()
+        await expect(page.locator("#erase-dialog")).to_contain_text(internal_id(OTHER))
+        await expect(page.locator("#found-title")).to_contain_text(OTHER)
+        await page.get_by_label("Type erase to confirm").fill("erase")
+        await page.locator("#erase-go").click()
+        await expect(page.get_by_role("status")).to_have_text("Erased on this replica.")
+        await expect(page.locator("#found")).to_contain_text("Nothing is held of it.")
+        assert (await there.ok("POST", "/v1/users/exists", {"userId": USER}))["exists"]
+        assert not (await there.ok("POST", "/v1/users/exists", {"userId": OTHER}))["exists"]
+
+
+async def test_what_came_of_a_change_is_said_of_its_own_entity(tab: Page, tmp_path: Path) -> None:
+    async with of_two(tab, tmp_path) as (there, seat):
+        page = seat.page
+        title, buttons = page.locator("#found-title"), page.locator("#found button")
+        await seat.look_up(USER)
+        async with seat.late("/v1/users/refresh") as slow:
+            await page.get_by_role("button", name="Refresh…").click()
+            await page.get_by_role("button", name="Refresh", exact=True).click()
+            for button in await buttons.all():
+                await expect(button).to_be_disabled()
+            await page.get_by_role("button", name="Erase…").dispatch_event("click")  # one thing at a time
+            await expect(page.locator("#erase-dialog")).to_be_hidden()
+            await seat.look_up(OTHER)
+            await expect(buttons.first).to_be_enabled()
+            await slow.goes_on()
+        await expect(page.get_by_role("status")).to_have_text(f"{USER}: Fetched: version 1.")
+        await expect(title).to_contain_text(OTHER)
+        await there.services.stop()
+        async with seat.late("/v1/users/refresh") as slow:
+            await page.get_by_role("button", name="Refresh…").click()
+            await page.get_by_role("button", name="Refresh", exact=True).click()
+            await seat.look_up(USER)
+            await slow.goes_on()
+        alert = page.locator("#look-up-error")
+        await expect(alert).to_contain_text(f"{OTHER}: The upstream gave no usable answer")
+        await expect(title).to_contain_text(USER)
+        # Not even what nobody thought of is shown as the error of a script.
+        await page.route("**/v1/users/explain", answering(200, "{}"))
+        await page.get_by_role("button", name="Look up").click()
+        await expect(alert).to_contain_text("This page could not use the answer")
+        seat.complaints.clear()  # the browser notes the 503, and the page what it could not use
+
+
+async def test_the_whole_of_it_by_keyboard(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         keys = seat.page.keyboard
         await keys.press("Tab")
         await expect(seat.page.get_by_role("link", name="Skip to the look-up")).to_be_focused()
@@ -232,10 +331,8 @@ HOSTILE = (
 ODD = b'{"id": "odd", "name": "a,\\"entity\\":[", "big": 12345678901234567890, "none": [], "price": 1.50}'
 
 
-async def test_what_an_id_or_an_item_says_is_text_and_shown_as_it_was_sent(
-    browser: Browser, tmp_path: Path
-) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_what_an_id_or_an_item_says_is_text_and_shown_as_it_was_sent(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         there.services.users |= {entity: user_item(entity, name=f"{entity} and </pre>") for entity in HOSTILE}
         there.services.users["odd"] = ODD
         found = seat.page.locator("#found")
@@ -251,21 +348,28 @@ async def test_what_an_id_or_an_item_says_is_text_and_shown_as_it_was_sent(
         )
 
 
-async def test_the_token_is_asked_for_kept_in_the_tab_and_forgotten(browser: Browser, tmp_path: Path) -> None:
+async def test_the_token_is_asked_for_kept_in_the_tab_and_forgotten(tab: Page, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(SECRET)
     async with handshake(tmp_path, handshake={"listen": "127.0.0.1:0", "token_file": str(file)}) as there:
-        async with seated(browser, there.proxy.addresses["handshake"]) as seat:
+        async with seated(tab, there.proxy.addresses["handshake"]) as seat:
             page = seat.page
             await expect(page.get_by_label("Token", exact=True)).to_be_focused()
             await expect(page.locator("main")).to_be_hidden()
+            first = len(seat.asked)
+            error = page.get_by_role("alert").first
+            await page.keyboard.type("gehe\u202fim")
+            await page.keyboard.press("Enter")
+            await expect(error).to_contain_text("a browser can send printable ASCII characters alone")
+            assert not any(url.endswith("/v1/inspector") for url in seat.asked[first:])
             await page.keyboard.type("wrong")
             await page.keyboard.press("Enter")
-            await expect(page.get_by_role("alert").first).to_have_text("That token was not accepted.")
+            await expect(error).to_have_text("That token was not accepted.")
             await expect(page.get_by_label("Token", exact=True)).to_be_focused()
             await page.keyboard.type(SECRET)
             await page.keyboard.press("Enter")
             await expect(page.locator("#state")).to_have_text("ready")
+            await expect(page.get_by_role("heading", name="Right now")).to_be_focused()
             await seat.look_up("nobody")
             await page.reload()
             await expect(page.locator("#state")).to_have_text("ready")
@@ -284,6 +388,61 @@ async def test_the_token_is_asked_for_kept_in_the_tab_and_forgotten(browser: Bro
             assert not any(SECRET in url for url in seat.asked)
 
 
+async def test_an_answer_to_a_token_that_is_gone_counts_no_longer(tab: Page, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(SECRET)
+    async with handshake(tmp_path, handshake={"listen": "127.0.0.1:0", "token_file": str(file)}) as there:
+        async with seated(tab, there.proxy.addresses["handshake"]) as seat:
+            page = seat.page
+            field, state = page.get_by_label("Token", exact=True), page.locator("#state")
+            await use(seat, SECRET)
+            await expect(state).to_have_text("ready")
+            async with seat.late("/v1/inspector") as poll, seat.late("/v1/users/explain") as look_up:
+                await page.get_by_label("Id", exact=True).fill(USER)
+                await page.get_by_role("button", name="Look up").click()
+                await page.clock.run_for(2000)
+                await page.get_by_role("button", name="Forget token").click()
+                await poll.goes_on()
+                await look_up.goes_on()
+            await expect(page.locator("main")).to_be_hidden()
+            await expect(page.locator("#found")).to_be_empty()
+            await expect(state).to_have_text("locked")
+            # A poll with the wrong token is refused after the right one has been given.
+            async with seat.late("/v1/inspector") as poll:
+                await use(seat, "wrong")
+                await use(seat, SECRET)
+                await expect(state).to_have_text("ready")
+                await poll.goes_on()
+            await expect(state).to_have_text("ready")
+            await expect(field).to_be_hidden()
+            await seat.poll()  # and it goes on
+            # Nothing is shown on the word of a token of which nobody has said that it is right.
+            await page.get_by_role("button", name="Pause").click()
+            await page.get_by_role("button", name="Forget token").click()
+            await page.context.set_offline(True)
+            await use(seat, "wrong")
+            await expect(page.locator("#token-error")).to_have_text("The proxy gave no answer.")
+            await expect(page.locator("main")).to_be_hidden()
+            await page.context.set_offline(False)
+            await seat.poll()
+            await expect(page.locator("#token-error")).to_have_text("That token was not accepted.")
+            assert all("401" in text or "INTERNET_DISCONNECTED" in text for text in seat.complaints)
+
+
+async def use(seat: Seat, token: str) -> None:
+    await seat.page.get_by_label("Token", exact=True).fill(token)
+    await seat.page.keyboard.press("Enter")
+
+
+async def test_without_resources_there_is_nothing_to_look_up(tab: Page, tmp_path: Path) -> None:
+    async with handshake(tmp_path, resources={}) as there:
+        async with seated(tab, there.proxy.addresses["handshake"]) as seat:
+            await expect(seat.page.get_by_text("No resource is configured, so")).to_be_visible()
+            await expect(seat.page.locator("#look-up-form")).to_be_hidden()
+            await expect(seat.page.locator("#attention")).to_contain_text("No resource is configured")
+            assert seat.complaints == []
+
+
 async def overflow(seat: Seat) -> int:
     return int(
         await seat.page.evaluate(
@@ -292,8 +451,8 @@ async def overflow(seat: Seat) -> int:
     )
 
 
-async def test_it_fits_a_phone(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path, size=PHONE) as (there, seat):
+async def test_it_fits_a_phone(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path, PHONE) as (there, seat):
         long = "x" * 1024
         await there.ok("DELETE", f"/v1/users/{internal_id(USER)}")
         there.services.users[long] = user_item(long)
@@ -343,8 +502,8 @@ CONTRAST = """() => {
 }"""
 
 
-async def test_every_text_can_be_read_in_both_schemes(browser: Browser, tmp_path: Path) -> None:
-    async with inspected(browser, tmp_path) as (there, seat):
+async def test_every_text_can_be_read_in_both_schemes(tab: Page, tmp_path: Path) -> None:
+    async with inspected(tab, tmp_path) as (there, seat):
         await there.services.stop()
         for number in range(6):
             await there.call("POST", "/v1/users/ensure", {"userId": f"user-{number}"})

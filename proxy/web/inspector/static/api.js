@@ -5,11 +5,23 @@ const KEY = "handshake-proxy.token";
 const PATIENCE = 15000;
 const UNAVAILABLE = 503;
 
+let epoch = 0;
+
 /** The token: in this tab alone, and gone with it. */
 export const token = {
   get: () => sessionStorage.getItem(KEY) ?? "",
-  set: (value) => sessionStorage.setItem(KEY, value),
-  forget: () => sessionStorage.removeItem(KEY),
+  set: (value) => {
+    epoch++;
+    sessionStorage.setItem(KEY, value);
+  },
+  forget: () => {
+    epoch++;
+    sessionStorage.removeItem(KEY);
+  },
+  /** Another number after each change: what was asked in an earlier epoch is nobody's business in this one. */
+  get epoch() {
+    return epoch;
+  },
 };
 
 /** What the API says when it does not do what it was asked (RFC 9457). */
@@ -27,8 +39,18 @@ export class Problem extends Error {
 /** There was no answer at all. */
 export class Unreachable extends Error {}
 
+/** The token was changed or forgotten before there was an answer, which counts no longer. */
+export class Abandoned extends Error {}
+
+/** What went wrong, for whoever looks at the page. */
+export function sentence(error) {
+  if (error instanceof Problem || error instanceof Unreachable) return error.message;
+  console.error(error);
+  return "This page could not use the answer; the browser’s console says why.";
+}
+
 /**
- * Make a call. Raises Problem or Unreachable.
+ * Make a call. Raises Problem, Unreachable or Abandoned.
  * @param {string} method
  * @param {string} path
  * @param {object} [body]
@@ -38,7 +60,9 @@ export async function call(method, path, body) {
   const headers = {};
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   if (body) headers["Content-Type"] = "application/json";
-  let response, text;
+  const asked = epoch;
+  let response = null;
+  let text = "";
   try {
     response = await fetch(path, {
       method,
@@ -50,8 +74,10 @@ export async function call(method, path, body) {
     });
     text = await response.text();
   } catch {
-    throw new Unreachable("The proxy gave no answer.");
+    response = null;
   }
+  if (asked !== epoch) throw new Abandoned();
+  if (!response) throw new Unreachable("The proxy gave no answer.");
   let document;
   try {
     document = text ? JSON.parse(text) : null;

@@ -21,9 +21,9 @@ export function attention(list, snapshot, recent) {
   write(list, found.length ? found : [["good", "Nothing needs attention."]]);
 }
 
-/** Say that there was no answer since then, and what is shown is old. */
+/** Say that there is no answer, and of when is what is shown: null, if there has never been one. */
 export function unreachable(list, since, why) {
-  write(list, [["bad", `${why} What is shown is of ${clock(since)}; trying again.`]]);
+  write(list, [["bad", since === null ? `${why} Trying again.` : `${why} What is shown is of ${clock(since)}; trying again.`]]);
 }
 
 /** @param {Remark[]} remarks */
@@ -68,6 +68,7 @@ function ofUpstream({ name, circuit }, recent) {
 
 /** @returns {Remark[]} */
 function ofTraffic({ resources }, recent) {
+  if (!resources.length) return [["note", "No resource is configured: nothing is held, every call is passed through."]];
   const remarks = [];
   if (resources.every(({ entities }) => !sum(entities)))
     remarks.push(["note", "No id has been asked for since the start. Does the application use this proxy?"]);
