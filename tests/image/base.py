@@ -11,7 +11,6 @@ from tests.image.engine import BUILD_PATIENCE, Engine
 
 PROJECT = Path(__file__).parents[2]
 _PACKAGES = "python3-minimal,ca-certificates,python3-venv"
-_MIRROR = "http://deb.debian.org/debian"
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
 
 
@@ -44,7 +43,7 @@ def _root_file_system(engine: Engine) -> Path:
     try:
         root = work / "root"
         engine.run(
-            *("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", suite, str(root), _MIRROR),
+            *("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", suite, str(root)),
             timeout=BUILD_PATIENCE,
         )
         for left in ("var/cache/apt/archives", "var/lib/apt/lists", "var/log"):
