@@ -1,6 +1,7 @@
 """The handshake listener: which call a request is, and how its answer or failure is written."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from proxy.core.http.fields import RawField
 from proxy.core.problem import Problem
@@ -62,29 +63,25 @@ class HandshakeRouter:
 
     async def __call__(self, request: Request) -> Answer:
         """Answer one request."""
-        path = claimed_path(request.target) or b""
-        return await self._observer.answer(request, self._route(request, path), self._served(request, path))
+        found = self._find(claimed_path(request.target) or b"")
+        # The route of what ends without an answer, such as by an error that no call has foreseen.
+        call = found.methods.get(_method(request))
+        route = PAGE_ROUTE if found.page is not None else OTHER if call is None else call.route
+        return await self._observer.answer(request, route, self._served(request, found))
 
-    def _route(self, request: Request, path: bytes) -> str:
-        """The route of what ends without an answer, such as by an error that no call has foreseen."""
-        if path in self._pages:
-            return PAGE_ROUTE
-        call = _of_method(self._find(path)[0], request)
-        return OTHER if call is None else call.route
-
-    async def _served(self, request: Request, path: bytes) -> Served:
-        page = self._pages.get(path)
+    async def _served(self, request: Request, found: "_Found") -> Served:
+        page = found.page
         refusal = framing_refusal(request) or self._guard.refusal(request, needs_token=page is None)
         if refusal is not None:
             extra = [(b"WWW-Authenticate", b"Bearer")] if refusal is NO_TOKEN else []
             return self._failed(request, OTHER, refusal, extra)
-        return self._page(request, page) if page is not None else await self._called(request, path)
+        return self._page(request, page) if page is not None else await self._called(request, found)
 
-    async def _called(self, request: Request, path: bytes) -> Served:
-        methods, place = self._find(path)
+    async def _called(self, request: Request, found: "_Found") -> Served:
+        methods, place = found.methods, found.place
         if not methods:
             return self._failed(request, OTHER, _NO_SUCH_CALL)
-        call = _of_method(methods, request)
+        call = methods.get(_method(request))
         if call is None:
             allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
             return self._failed(request, OTHER, _WRONG_METHOD, [(b"Allow", ", ".join(allowed).encode())])
@@ -111,13 +108,15 @@ class HandshakeRouter:
         reply.fields.append(date(self._clock()))
         return Served(reply, PAGE_ROUTE, "none")
 
-    def _find(self, path: bytes) -> tuple[Mapping[str, Call], str]:
-        """The calls of a path by method, and what stands for `{id}` in it."""
+    def _find(self, path: bytes) -> "_Found":
         exact = self._calls.get(path)
         if exact is not None:
-            return exact, ""
+            return _Found(exact)
+        page = self._pages.get(path)
+        if page is not None:
+            return _Found({}, page=page)
         parent, _, place = path.rpartition(b"/")
-        return self._calls.get(parent + b"/{id}", {}), place.decode("latin-1")
+        return _Found(self._calls.get(parent + b"/{id}", {}), place.decode("latin-1"))
 
     async def _asked(self, request: Request, call: Call, place: str) -> Asked:
         body = b""
@@ -149,5 +148,15 @@ class HandshakeRouter:
         return Served(reply, route, cache, about)
 
 
-def _of_method(methods: Mapping[str, Call], request: Request) -> Call | None:
-    return methods.get("GET" if request.method == "HEAD" else request.method)
+class _Found(NamedTuple):
+    """What there is at a path."""
+
+    methods: Mapping[str, Call]
+    """The calls, by method."""
+    place: str = ""
+    """What stands for `{id}` in the path."""
+    page: Page | None = None
+
+
+def _method(request: Request) -> str:
+    return "GET" if request.method == "HEAD" else request.method
