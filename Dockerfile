@@ -7,12 +7,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_COMPILE=1
 # At the same path as in the second stage: the scripts of a virtual environment name their interpreter in full.
-RUN python3 -m venv /opt/build && python3 -m venv /opt/handshake-proxy
+RUN python3 -m venv /opt/build && python3 -m venv /opt/sbom && python3 -m venv /opt/handshake-proxy
 WORKDIR /src
 # The dependencies before the sources, so that a change of the sources does not fetch them again. Tracing is among them,
 # though it is off by default: switching it on must not take another image.
-COPY requirements/build.txt requirements/image.txt requirements/
+COPY requirements/build.txt requirements/sbom.txt requirements/image.txt requirements/
 RUN /opt/build/bin/pip install --require-hashes -r requirements/build.txt \
+    && /opt/sbom/bin/pip install --require-hashes -r requirements/sbom.txt \
     && /opt/handshake-proxy/bin/pip install --require-hashes -r requirements/image.txt
 COPY pyproject.toml README.md ./
 COPY config/ config/
@@ -23,9 +24,13 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . 
     && /opt/handshake-proxy/bin/pip install --no-deps --no-index /dist/*.whl \
     && /opt/handshake-proxy/bin/pip uninstall --yes pip setuptools \
     && /opt/build/bin/python -m compileall -q /opt/handshake-proxy/lib
+# What is in the image is listed from what was installed, not from what should have been.
+RUN mkdir /sbom && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+    --output-file /sbom/handshake-proxy.cdx.json /opt/handshake-proxy
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/handshake-proxy /opt/handshake-proxy
+COPY --from=build /sbom/ /usr/share/sbom/
 # A number, so that Kubernetes can see that it is not root. The group is the same one; the directory takes a volume.
 RUN mkdir /data && chown 65532:65532 /data
 ENV PATH=/opt/handshake-proxy/bin:$PATH \

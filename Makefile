@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check checkov bench bench-sizing format lock clean image test-image docs dashboards
+.PHONY: help demo test check checkov bench bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,20 @@ $(VENV)/checkov/.installed: $(VENV)/.python requirements/checkov.txt
 
 checkov: $(VENV)/checkov/.installed ## install checkov, which looks over the manifests in `make test` where it is
 
+$(VENV)/audit/.installed: $(VENV)/.python requirements/audit.txt
+	$(PYTHON) -m venv --clear $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --require-hashes -r requirements/audit.txt
+	@touch $@
+
+$(VENV)/sbom/.installed: $(VENV)/.python requirements/sbom.txt
+	$(PYTHON) -m venv --clear $(VENV)/sbom
+	$(VENV)/sbom/bin/pip install --quiet --require-hashes -r requirements/sbom.txt
+	@touch $@
+
+$(VENV)/.fuzzes: $(VENV)/.runs requirements/fuzz.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 demo: $(VENV)/.runs ## the story of the proxy, played on loopback
 	@$(BIN)/handshake-proxy demo
 
@@ -55,6 +69,37 @@ bench: $(STAMP) ## how long the calls of the handshake API take, with a million 
 bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which docs/sizing.md is made
 	$(BIN)/python -m bench.sizing $(BENCH_ARGS)
 
+SOAK_SECONDS ?= 600
+SOAK_SEED    ?= 1
+
+soak: $(STAMP) ## mixed traffic with faults for SOAK_SECONDS, every answer checked, and memory, descriptors, tasks
+	$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED) $(SOAK_ARGS)
+
+FUZZ_SECONDS ?= 60
+
+fuzz: $(VENV)/.fuzzes ## each parser against arbitrary bytes for FUZZ_SECONDS (Linux on x86-64; FUZZ_ARGS="--keep TARGET …")
+	$(BIN)/python -m fuzz.campaign --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+AUDITED := run image dev build sbom
+
+audit: $(VENV)/audit/.installed ## ask of each pinned release whether a vulnerability is known (AUDIT_ARGS="--service osv")
+	$(BIN)/python -m supply.audit --program $(VENV)/audit/bin/pip-audit $(AUDIT_ARGS) $(AUDITED:%=requirements/%.txt)
+
+# As the Dockerfile does it: from what was installed.
+sbom: $(VENV)/sbom/.installed ## list what the image would hold, in build/handshake-proxy.cdx.json (CycloneDX)
+	$(PYTHON) -m venv --clear $(VENV)/image
+	$(VENV)/image/bin/pip install --quiet --require-hashes -r requirements/image.txt
+	$(VENV)/image/bin/pip uninstall --quiet --yes pip setuptools
+	mkdir -p build
+	$(VENV)/sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file build/handshake-proxy.cdx.json $(VENV)/image
+
+CRASH_KILLS ?= 100
+CRASH_SEED  ?= 1
+
+crash: $(STAMP) ## kill the proxy under load 100 times (CRASH_KILLS, CRASH_SEED), and see what it remembers
+	@$(BIN)/python -m tests.crash --kills $(CRASH_KILLS) --seed $(CRASH_SEED) $(CRASH_ARGS)
+
 format: $(STAMP) ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -76,6 +121,9 @@ lock: ## resolve the dependencies again, with hashes (needs uv)
 	$(COMPILE) pyproject.toml --extra tracing --group dev -o requirements/dev.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
+	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt
+	$(COMPILE) requirements/audit.in -o requirements/audit.txt
 
 # An engine that is installed but does not run is passed over, such as a docker command without its daemon. The two that
 # are not docker write HEALTHCHECK down in its format alone. BUILD_ARGS goes to the build: --pull-never, --secret, …

@@ -20,7 +20,7 @@ from config.environment import Setting, apply, settings
 from config.errors import ConfigError, Problem, SecretUnreadable
 from config.keys import leaves
 from config.model import Config, OpsConfig
-from config.secret_file import SecretFile
+from config.secret_file import KEY_AT_LEAST, SecretFile
 from config.validate import validate
 
 __all__ = [
@@ -39,7 +39,8 @@ _MAX_FILE_BYTES: Final = 1 << 20
 
 _REPLACED: Final = frozenset({"upstreams", "resources"})
 _TOKENS: Final = frozenset({"credential_file", "token_file"})
-_SECRETS: Final = _TOKENS | {"secret_file"}
+_SECRETS: Final = _TOKENS | {"secret_file", "key_file"}
+_SHARING_KEY: Final = ("sharing", "key_file")
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -130,7 +131,8 @@ def _lay_over(document: dict[str, Any], over: dict[str, Any]) -> None:
 def _unreadable_files(config: Config) -> Iterator[Problem]:
     """Files that are set but can't be used now: better said at start than at the first request."""
     for leaf in leaves(config):
-        if isinstance(leaf.value, Path):
+        is_idle = leaf.path == _SHARING_KEY and not config.tells_credentials_apart
+        if isinstance(leaf.value, Path) and not is_idle:
             try:
                 _try(leaf.value, leaf.path[-1])
             except SecretUnreadable as error:
@@ -143,7 +145,7 @@ def _try(path: Path, key: str) -> None:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "not a regular file")  # opening a pipe would wait for its writer
     if key in _SECRETS:
-        SecretFile(path, one_line=key in _TOKENS).read()
+        SecretFile(path, one_line=key in _TOKENS, at_least=KEY_AT_LEAST if key == "key_file" else 1).read()
     else:
         with path.open("rb") as file:
             file.read(1)

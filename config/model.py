@@ -16,6 +16,7 @@ from config.model_service import (
     MemoryConfig,
     OpsConfig,
     RefreshConfig,
+    SharingConfig,
     StoreConfig,
     TracingConfig,
     WebhooksConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "OpsConfig",
     "RefreshConfig",
     "ResourceConfig",
+    "SharingConfig",
     "SingleConfig",
     "StoreConfig",
     "TracingConfig",
@@ -54,6 +56,7 @@ class Config(Section):
     handshake: HandshakeConfig = key(HandshakeConfig(), "The handshake API.")
     ops: OpsConfig = key(OpsConfig(), "Health and metrics.")
     webhooks: WebhooksConfig = key(WebhooksConfig(), "Events from the upstream.", later=True)
+    sharing: SharingConfig = key(SharingConfig(), "Copies that each credential has of its own.")
     store: StoreConfig = key(StoreConfig(), "The database.")
     memory: MemoryConfig = key(MemoryConfig(), "The memory tier.")
     refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.", later=True)
@@ -61,6 +64,11 @@ class Config(Section):
     lane: bool = key(default=True, doc="The fast lane; false changes speed only.", later=True)
     log: LogConfig = key(LogConfig(), "The log.")
     tracing: TracingConfig = key(TracingConfig(), "Traces, by OpenTelemetry.")
+
+    @property
+    def tells_credentials_apart(self) -> bool:
+        """Whether any resource keeps copies for each credential: `sharing.key_file` is of no use without."""
+        return any(resource.sharing == "per_credential" for resource in self.resources.values())
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> Self:

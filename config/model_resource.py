@@ -127,9 +127,9 @@ class ResourceConfig(Section):
         "`anonymous`: requests that carry a credential bypass the cache, unless what is held says that it may be "
         "shared (`public`, `s-maxage` or `must-revalidate`, RFC 9111 section 3.5). `service`: the answer is the same "
         "for every caller of this listener. "
-        "`per_credential` (arrives in a later version): a credential sees a cached entity once the upstream has "
-        "answered that credential for it.",
-        later_for=("per_credential",),
+        "`per_credential`: each credential has copies of its own, in memory, of what the upstream has answered to that "
+        "very credential, for `ttl` after it did. They are asked for with the caller's credential, and never with "
+        "`credential_file`.",
     )
     credential_headers: tuple[FieldName, ...] = key(
         ("authorization", "cookie", "x-api-key"), "Request fields that are credentials."

@@ -45,6 +45,16 @@ class WebhooksConfig(Section):
     )
 
 
+class SharingConfig(Section):
+    """What tells credentials apart (`sharing: per_credential` of a resource)."""
+
+    key_file: SecretPath | None = key(
+        None,
+        "A file with the key of the hashes by which credentials are told apart (`sharing: per_credential`), at least "
+        "16 characters; null: made at start-up. Another content forgets every credential's copies at once.",
+    )
+
+
 class StoreConfig(Section):
     """The database behind the memory tier."""
 
@@ -93,10 +103,18 @@ class LimitsConfig(Section):
     cached_response: PositiveSize = key(
         parse_size("8MiB"), "Upstream answer that is kept; a larger one is streamed on, uncached."
     )
+    buffered: PositiveSize = key(
+        parse_size("64MiB"),
+        "Bodies that are held at a time, all together: bulk requests, answers being fetched, answers that a client is "
+        "slow to read. When it is spent, bulks are streamed on, uncached, and what can't be streamed is answered 503.",
+    )
     connections: Count = key(
         10_000, "Client connections of one listener at a time; one more is answered with 503."
     )
-    header_bytes: PositiveSize = key(parse_size("64KiB"), "Head of a request; a larger one is answered 431.")
+    header_bytes: PositiveSize = key(
+        parse_size("64KiB"),
+        "Head of a request; a larger one is answered 431. An answer's that is larger is answered 502.",
+    )
     idle_timeout: PositiveDuration = key(
         parse_duration("75s"), "How long a connection may wait between requests."
     )
@@ -105,6 +123,11 @@ class LimitsConfig(Section):
     )
     drain_timeout: Duration = key(
         parse_duration("20s"), "How long requests under way may still take once the program was told to stop."
+    )
+    drain_linger: Duration = key(
+        parse_duration("500ms"),
+        "How long after the last request a listener or an idle connection is still served once the program was told to"
+        " stop, with `Connection: close`, and at most a quarter of `drain_timeout` on a listener. 0s: closed at once.",
     )
 
 

@@ -25,12 +25,19 @@ class UpstreamConfig(Section):
         "The transparent listener of this upstream: the base URL that the application is given. Each upstream needs "
         "its own; port 0 lets the system choose.",
     )
-    connect_timeout: PositiveDuration = key(parse_duration("1s"), "How long making a connection may take.")
+    connect_timeout: PositiveDuration = key(
+        parse_duration("1s"), "How long making a connection may take, and how long looking the name up."
+    )
     timeout: PositiveDuration = key(
         parse_duration("4s"),
         "How long a whole exchange may take, retries included. Keep it below the application's own timeout.",
     )
     max_connections: Count = key(100, "Connections to this upstream at a time.")
+    max_pending: Count = key(
+        1024,
+        "Requests that may wait for a connection, and calls of each resource that may wait for their turn; one more is "
+        "answered with 503 at once, unless there is a copy.",
+    )
     retries: CountOrZero = key(
         2,
         "Further tries of a call of the proxy's own that failed, with full jitter, at most 10 % extra load.",

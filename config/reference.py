@@ -68,7 +68,8 @@ Of plain YAML scalars only `null`, `true`, `false` and decimal numbers are more 
   go together;
 - `handshake.listen` on an address that is not loopback needs `handshake.token_file`, `webhooks.listen` needs
   `webhooks.secret_file`, and `client_cert_file` goes with `client_key_file`;
-- files that are named must be readable, and those with a secret must hold one.
+- files that are named must be readable, and those with a secret must hold one; `sharing.key_file` is looked at where
+  a resource has `sharing: per_credential`.
 
 ## Example: two services apart
 

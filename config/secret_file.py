@@ -9,6 +9,9 @@ from config.errors import Problem, SecretUnreadable
 _MAX_BYTES: Final = 64 * 1024
 """Tokens and keys are short; what is longer is the wrong file."""
 
+KEY_AT_LEAST: Final = 16
+"""Characters of a key that nobody should guess: 64 bits even in hexadecimal digits."""
+
 _Signature = tuple[int, int, int]
 
 
@@ -17,13 +20,15 @@ class SecretFile:
 
     Every `read` costs one stat. Kubernetes replaces a mounted secret by moving a symbolic link, which shows in the
     inode. `one_line` refuses content with line ends inside: a bearer token with one would split a header.
+    `at_least` is the least number of characters.
     """
 
-    __slots__ = ("_one_line", "_signature", "_value", "path")
+    __slots__ = ("_at_least", "_one_line", "_signature", "_value", "path")
 
-    def __init__(self, path: Path, *, one_line: bool = False) -> None:
+    def __init__(self, path: Path, *, one_line: bool = False, at_least: int = 1) -> None:
         self.path = path
         self._one_line = one_line
+        self._at_least = at_least
         self._signature: _Signature | None = None
         self._value: str | None = None
 
@@ -59,6 +64,8 @@ class SecretFile:
             raise self._unreadable("is not UTF-8 text") from None
         if not value.strip():
             raise self._unreadable("is empty")
+        if len(value) < self._at_least:
+            raise self._unreadable(f"is shorter than {self._at_least} characters")
         if self._one_line and not value.isprintable():
             raise self._unreadable("must hold one line of printable text")
         return signature, value

@@ -1,6 +1,8 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse."""
 
 import asyncio
+import errno
+import os
 import random
 import secrets
 import time
@@ -13,38 +15,36 @@ from typing import TYPE_CHECKING
 from config.address import Address
 from config.model import Config
 from proxy import wiring
+from proxy.core.budget import Budget
 from proxy.core.policy import usable_until
 from proxy.invalidations import Invalidations
+from proxy.keeper import is_own_copy
 from proxy.log import Refs, logger
 from proxy.messages import Handler
 from proxy.metrics import Metrics, Sample
 from proxy.server import Server, ServerLimits
-from proxy.stores import derive_id, table_specs
+from proxy.steady import SteadyClock
+from proxy.storage import Storage
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.handshake.router import OTHER as HANDSHAKE_ROUTE
 from proxy.web.ops import OpsHandler
 from proxy.wiring import Parts, limits_of
-from store.base import StoreError, TableSpec
 from store.entry import Entry
-from store.memory import MemoryTier
-from store.sqlite import SqliteStore, open_or_set_aside
+from store.sqlite import SqliteStore
 from store.tiered import TieredStore
 
 if TYPE_CHECKING:
     from proxy.tracing import Tracing
 
-# Housekeeping of the database: often enough that a full one makes room soon, seldom enough to cost nothing.
-_PRUNE_EVERY = 60.0
 _LAG_EVERY = 1.0
-# A database that fails does so many times a second; the metric counts each, the log says it now and then.
-_STORE_LOG_EVERY = 10.0
-# Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
-# but not kept.
-_MAX_PENDING = 20_000
+# Seconds that the system's clock is set back at a time before that is worth a line.
+_CLOCK_STEP = 1.0
 # Seconds that the last spans have to reach their receiver, plenty for one that is there; and what they have of it even
 # when the drain has taken all of its time.
 _FLUSH, _FLUSH_AT_LEAST = 3.0, 1.0
+# Seconds that a probe or a scrape under way may take when all else has ended.
+_OPS_DRAIN = 1.0
 
 
 class App:
@@ -60,13 +60,14 @@ class App:
     ) -> None:
         self.config = config
         self.metrics = Metrics()
+        self.buffered = Budget(config.limits.buffered)
         self.started = False
         self.draining = False
         self.addresses: dict[str, str] = {}
-        self._clock = clock
+        self._clock = SteadyClock(clock, monotonic)
+        self._wall = clock
         self._monotonic = monotonic
         self._rng = rng
-        self._derive_id = partial(derive_id, config.handshake.namespace)
         self._log = logger()
         # The name under which this instance knows itself in Via, and the key of its refs: new with every start.
         self._via = b"handshake-proxy-" + secrets.token_hex(4).encode()
@@ -76,10 +77,15 @@ class App:
         self._upstreams: tuple[Upstream, ...] = ()
         self._serving: list[Server] = []
         self._supervisor = Supervisor(self._crashed)
-        self._database: SqliteStore | None = None
+        self._storage: Storage | None = None
         self._store: TieredStore | None = None
-        self._store_failure_logged = -_STORE_LOG_EVERY
+        self._is_out_of_descriptors = False
+        self._told_ahead = 0.0
         self._stop_by: float | None = None
+
+    @property
+    def _database(self) -> SqliteStore | None:
+        return None if self._storage is None else self._storage.current
 
     @property
     def ready(self) -> bool:
@@ -96,7 +102,7 @@ class App:
 
     async def _start(self) -> dict[str, str]:
         tracing = self._open_tracing()
-        store = await self._open_store()
+        storage = await self._open_store()
         upstreams: dict[str, Upstream] = {}
         for name, upstream_config in self.config.upstreams.items():
             upstream = Upstream(
@@ -105,7 +111,8 @@ class App:
                 self.config.limits,
                 self.metrics,
                 via=self._via,
-                clock=self._clock,
+                buffered=self.buffered,
+                clock=self._wall,
                 monotonic=self._monotonic,
                 rng=self._rng,
                 spans=tracing.upstream(name, upstream_config.url) if tracing else None,
@@ -120,16 +127,18 @@ class App:
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
         parts = Parts(
             config=self.config,
-            store=store,
+            store=storage.tiers,
             upstreams=upstreams,
             supervisor=self._supervisor,
             metrics=self.metrics,
             measured=self._measured,
             invalidations=Invalidations(self.metrics, self._refs, clock=self._clock),
+            buffered=self.buffered,
             started_at=self._clock(),
             refs=self._refs,
             via=self._via,
             clock=self._clock,
+            wall=self._wall,
             monotonic=self._monotonic,
             rng=self._rng,
             tracing=tracing,
@@ -142,7 +151,7 @@ class App:
         handshake = wiring.handshake(parts, known)
         self._serving.append(await self._listen("handshake", handshake, self.config.handshake.listen))
         self._supervisor.spawn("event loop lag", self._watch_lag())
-        self._supervisor.spawn("prune", self._prune())
+        self._supervisor.spawn("store", storage.keep())
         self.started = True
         return self.addresses
 
@@ -150,11 +159,13 @@ class App:
         """Drain, then stop everything in reverse. Idempotent."""
         self.draining = True
         # The probes stay up while the rest drains.
-        timeout = self.config.limits.drain_timeout
+        timeout, linger = self.config.limits.drain_timeout, self.config.limits.drain_linger
         self._stop_by = asyncio.get_running_loop().time() + timeout
-        await asyncio.gather(*(server.drain(timeout) for server in self._serving))
+        if all(server.is_quiet(linger) for server in self._serving):
+            linger = 0.0  # nobody is there to be waited for
+        await asyncio.gather(*(server.drain(timeout, linger=linger) for server in self._serving))
         if self._ops is not None:
-            await self._ops.drain(0)
+            await self._ops.drain(_OPS_DRAIN)
         await self._stack.aclose()
 
     def _open_tracing(self) -> "Tracing | None":
@@ -175,51 +186,22 @@ class App:
         self._stack.push_async_callback(close)
         return Tracing(self.config, exports.processor)
 
-    async def _open_store(self) -> TieredStore:
-        tables = table_specs(self.config)
-        memory = MemoryTier(self.config.memory.max_bytes, clock=self._clock, on_evict=self.metrics.evicted)
-        if tables:
-            self._database = await self._open_database(tables)
-        store = TieredStore(
-            memory,
-            self._database,
-            clock=self._clock,
-            usable_until=self._usable_until,
-            on_lookup=self.metrics.looked_up,
-            on_error=self._store_failed,
-            max_pending=_MAX_PENDING,
-            tables=frozenset(table.resource for table in tables),
-            derive_id=self._derive_id,
-        )
-        self._store = store
-        await store.start()
-        self._stack.push_async_callback(store.close)
-        return store
-
-    async def _open_database(self, tables: list[TableSpec]) -> SqliteStore | None:
-        path = self.config.store.sqlite_path
-        if path is None:
-            self._log.warning("store_not_available", why="postgresql arrives in a later version")
-            return None
-        database, why = await open_or_set_aside(
-            path,
-            tables,
-            max_bytes=self.config.store.max_bytes,
-            derive_id=self._derive_id,
-            on_operation=self.metrics.store_operation,
-        )
-        if why is not None:
-            self._log.error("store_degraded" if database is None else "store_set_aside", why=why)
-        if database is not None:
-            self._stack.push_async_callback(database.close)
-            self._log.info(
-                "store_open", scope="replica", note="entities here are this replica's own, not shared"
-            )
-        return database
+    async def _open_store(self) -> Storage:
+        storage = Storage(self.config, self.metrics, clock=self._clock, usable_until=self._usable_until)
+        self._storage, self._store = storage, storage.tiers
+        self._stack.push_async_callback(storage.close)
+        await storage.start()
+        return storage
 
     def _usable_until(self, entry: Entry) -> float:
-        freshness = self.config.resources[entry.key.resource].freshness
-        return usable_until(entry, limits_of(freshness), negative_ttl=freshness.negative_ttl)
+        resource = self.config.resources[entry.key.resource]
+        freshness = resource.freshness
+        return usable_until(
+            entry,
+            limits_of(freshness),
+            negative_ttl=freshness.negative_ttl,
+            at_most=freshness.ttl if is_own_copy(resource, entry.key.variant) else None,
+        )
 
     async def _listen(self, name: str, handler: Handler, address: Address) -> Server:
         limits = self.config.limits
@@ -280,14 +262,7 @@ class App:
         for upstream in self._upstreams:
             self.metrics.circuit(upstream.name, upstream.circuit_state())
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)
-
-    def _store_failed(self, operation: str, why: str | None = None) -> None:
-        self.metrics.store_failed(operation)
-        now = self._clock()
-        if not 0 <= now - self._store_failure_logged < _STORE_LOG_EVERY:
-            self._store_failure_logged = now
-            known = None if self._database is None else self._database.last_failure
-            self._log.error("store_failed", operation=operation, why=why or known)
+        self.metrics.tasks(len(asyncio.all_tasks()))
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -295,12 +270,28 @@ class App:
             due = loop.time() + _LAG_EVERY
             await asyncio.sleep(_LAG_EVERY)
             self.metrics.loop_lag(max(0.0, loop.time() - due))
+            self._watch_descriptors()
+            self._watch_clock()
 
-    async def _prune(self) -> None:
-        while self._database is not None and self._store is not None:
-            self._store.retry_invalidations()
-            try:
-                await self._database.prune(older_than=self._clock() - self.config.store.retention)
-            except StoreError as error:
-                self._store_failed("prune", str(error))
-            await asyncio.sleep(_PRUNE_EVERY)
+    def _watch_clock(self) -> None:
+        """Say when the system's clock was set back: Date fields and times in the database are ahead of it until it has
+        caught up, or the program starts anew."""
+        if (ahead := self._clock.ahead()) > self._told_ahead + _CLOCK_STEP:
+            self._told_ahead = ahead
+            self._log.warning("clock_set_back", seconds=round(ahead))
+
+    def _watch_descriptors(self) -> None:
+        """Say when there is no file descriptor left, and when there is one again: whoever can't be accepted for that
+        is closed by the event loop, which tells nobody."""
+        try:
+            os.close(os.dup(0))
+        except OSError as error:
+            exhausted = error.errno in {errno.EMFILE, errno.ENFILE}
+        else:
+            exhausted = False
+        if exhausted != self._is_out_of_descriptors:
+            self._is_out_of_descriptors = exhausted
+            if exhausted:
+                self._log.error("descriptors_exhausted")
+            else:
+                self._log.info("descriptors_available")

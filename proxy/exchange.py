@@ -17,11 +17,17 @@ from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EofStream, StreamReader
 
+from proxy.bodies import read_some
 from proxy.core.http.fields import RawField, is_safe_value, tokens
 from proxy.tunnel import Tunnel
 
 # Field lines that an upstream may send; more is a broken server.
 _MAX_FIELDS = 512
+# Interim responses to one request: hints, and a sign of life now and then; more is a broken server, which would keep
+# the event loop busy until the deadline.
+_MAX_INTERIM = 64
+# What a field line has besides its name and its value: colon, blank, CR and LF.
+_FIELD_OVERHEAD = 4
 
 _SWITCHING = 101
 CUT = frozenset({"disconnected", "reset"})
@@ -42,6 +48,7 @@ Reason = Literal[
     "implausible_absence",
     "status",
     "circuit_open",
+    "overloaded",
 ]
 
 
@@ -97,6 +104,7 @@ class Exchange:
         self._protocol: ResponseHandler = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
         self._payload: StreamReader | None = None
+        self._closed: asyncio.Future[None] | None = None
         self._is_sent = False
         self._is_received = False
 
@@ -138,19 +146,26 @@ class Exchange:
                 max_field_size=self._header_bytes,
                 max_headers=_MAX_FIELDS,
             )
-            while True:  # an upstream that sends interim responses for ever is ended by the caller's deadline
+            for _ in range(_MAX_INTERIM + 1):
                 message, payload = await self._protocol.read()
                 if message.code >= 200 or (upgrade and message.code == _SWITCHING):  # noqa: PLR2004
                     break
                 if message.code == _SWITCHING:  # nobody has asked for it
                     raise UpstreamError("protocol")
+            else:
+                raise UpstreamError("protocol")
         self._payload = payload
+        if not payload.is_eof():
+            self._watch()
         fields = tuple(message.raw_headers)
+        # The parser bounds each line; all of them would be 512 times as much, and are kept with what is stored.
+        if sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields) > self._header_bytes:
+            raise UpstreamError("protocol")
         # A transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1).
         coded = message.chunked and tokens(fields, b"transfer-encoding") != [b"chunked"]
-        if coded or not all(is_safe_value(value) for _, value in fields):
-            raise UpstreamError("protocol")
         reason = message.reason.encode("utf-8", "surrogateescape")
+        if coded or not all(is_safe_value(value) for _, value in fields) or not is_safe_value(reason):
+            raise UpstreamError("protocol")
         return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -159,11 +174,28 @@ class Exchange:
             raise RuntimeError("the head comes first")
         while True:
             with mapped():
-                chunk = await self._payload.readany()
+                chunk = await read_some(self._payload)
             if not chunk:
                 self._is_received = True
                 return
             yield chunk
+
+    def _watch(self) -> None:
+        """See to it that the end of the connection is the end of the body.
+
+        aiohttp closes a connection on which a body breaks its framing, and leaves whoever reads the body waiting.
+        """
+        self._closed = self._protocol.closed
+        if self._closed is None:
+            self._ended()
+        else:
+            self._closed.add_done_callback(self._ended)
+
+    def _ended(self, closed: "asyncio.Future[None] | None" = None) -> None:
+        if closed is not None and not closed.cancelled():
+            closed.exception()  # it is not for us, but must have been seen
+        if self._payload is not None and not self._payload.is_eof() and self._payload.exception() is None:
+            self._payload.set_exception(aiohttp.ClientPayloadError())
 
     def tunnel(self) -> tuple[Tunnel, StreamWriter]:
         """Leave HTTP after a 101."""
@@ -177,7 +209,12 @@ class Exchange:
 
     def close(self) -> None:
         """Give the connection back if request and response came to their ends, else cut it."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._ended)
         if self._is_sent and self._is_received and not self._protocol.should_close:
+            # What comes while nobody has asked is no answer. Without a parser it is put aside, and no more of it is
+            # read than 256 KiB; with one, answers would pile up for as long as the connection is idle.
+            self._protocol._parser = None  # noqa: SLF001
             self._connection.release()
         else:
             self._connection.close()

@@ -10,8 +10,8 @@ from proxy.core.backoff import Backoff
 from proxy.core.http.fields import RawField
 from proxy.core.http.retry_after import retry_after
 from proxy.core.http.validation import conditions, freshened, has_validator, is_about
-from proxy.exchange import Fetched, UpstreamError
-from proxy.keeper import Keeper, stored_fields
+from proxy.exchange import Fetched, Reason, UpstreamError
+from proxy.keeper import Keeper, is_own_copy, stored_fields
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, PassOn, Refused, Result, Wish
 from proxy.upstream import Upstream
@@ -28,7 +28,7 @@ _OK, _NOT_MODIFIED = 200, 304
 _Listed = Mapping[str, bulk.Item] | None
 _IDENTITY: tuple[RawField, ...] = ((b"Accept-Encoding", b"identity"),)
 # The proxy's own doing: the upstream was not asked, or is not the one at fault.
-_NOT_ITS_FAULT = frozenset({"circuit_open", "too_large"})
+_NOT_ITS_FAULT = frozenset({"circuit_open", "too_large", "overloaded"})
 
 
 class Fetcher:
@@ -86,6 +86,10 @@ class Fetcher:
         """Whether the upstream has just failed, and is not to be asked for what there is a copy of."""
         return self._backoff.is_on(self._monotonic())
 
+    def overloaded(self) -> None:
+        """Count a call that was not made, for too many wait already."""
+        self._upstream.failed("overloaded")
+
     def passes_on(self, key: Key, *, by_bulk: bool) -> bool:
         """Whether an answer about this was lately found to be one that can't be held or put together."""
         now = self._monotonic()
@@ -113,6 +117,10 @@ class Fetcher:
             return dict.fromkeys(wish.ids, Failure(error.reason, retry_after=error.retry_after))
         if not any(isinstance(result, Failure) for result in results.values()):
             self._backoff.succeeded()
+        if is_own_copy(self.config, wish.variant):
+            for entity, result in results.items():
+                if isinstance(result, Refused) and _is_revoked(result.response.head.status):
+                    self._keeper.drop(wish, entity, surely=True)  # an absence that it was told, too
         return results
 
     async def _by_bulk(self, wish: Wish) -> dict[str, Result]:
@@ -135,6 +143,7 @@ class Fetcher:
             self.shape.render(wish.ids),
             max_body=self._max_body,
             within=self.timeout,
+            own_credential=not is_own_copy(self.config, wish.variant),
         )
         if not fetched.ok:
             return dict.fromkeys(wish.ids, self._not_ok(fetched))
@@ -165,7 +174,7 @@ class Fetcher:
                 self._keeper.drop(wish, entity)  # there is a newer answer than ours
             return self._personal(wish, found)
         self._personal_in_a_row = 0
-        fresh = self._keeper.assess(fields, requested_at)
+        fresh = self._keeper.assess(wish, fields, requested_at)
         if fresh is None:  # who waits for these must not wait in line, one after the other
             self._mark(wish)
         results: dict[str, Result] = {}
@@ -188,17 +197,23 @@ class Fetcher:
         asked = conditions(held.headers) if held is not None else []
         started = self._monotonic()
         requested_at = self._clock()
-        fetched = await self._get(path, head + asked, self.timeout)
+        fetched = await self._get(wish, path, head + asked, self.timeout)
         if fetched.head.status == _NOT_MODIFIED and held is not None and asked:
             if is_about(held.headers, fetched.head.fields):
                 return {entity: self._validated(wish, held, fetched, requested_at)}
             # It has something else in mind than what we hold: have the whole of it (RFC 9111 section 4.3.4).
-            fetched = await self._get(path, head, self.timeout - (self._monotonic() - started))
+            fetched = await self._get(wish, path, head, self.timeout - (self._monotonic() - started))
         return {entity: self._single_result(wish, entity, fetched, requested_at)}
 
-    async def _get(self, path: bytes, head: list[RawField], within: float) -> Fetched:
+    async def _get(self, wish: Wish, path: bytes, head: list[RawField], within: float) -> Fetched:
         return await self._upstream.fetch(
-            f"{self.name}.single", "GET", path, head, max_body=self._max_body, within=within
+            f"{self.name}.single",
+            "GET",
+            path,
+            head,
+            max_body=self._max_body,
+            within=within,
+            own_credential=not is_own_copy(self.config, wish.variant),
         )
 
     def _single_result(self, wish: Wish, entity: str, fetched: Fetched, requested_at: float) -> Result:
@@ -207,7 +222,7 @@ class Fetcher:
         if not is_gone and not fetched.ok:
             return self._not_ok(fetched)
         fields = fetched.head.fields
-        fresh = self._keeper.assess(fields, requested_at)
+        fresh = self._keeper.assess(wish, fields, requested_at)
         if not (is_gone or status == _OK):
             return self._pass_on(wish)[entity]
         if fresh is None:
@@ -241,7 +256,7 @@ class Fetcher:
         if held.item is None:
             raise RuntimeError("only a representation has validators to ask with")
         fields = freshened(held.headers, fetched.head.fields)
-        fresh = self._keeper.assess(fields, requested_at)
+        fresh = self._keeper.assess(wish, fields, requested_at)
         if fresh is None:
             self._keeper.drop(wish, held.key.id)
             return self._pass_on(wish, {held.key.id: self.answer.item(held.item)})[held.key.id]
@@ -288,11 +303,17 @@ class Fetcher:
             return self._failure("status", fetched)
         return Refused(fetched)
 
-    def _failure(self, reason: str, response: Fetched | None = None) -> Failure:
-        self._metrics.upstream_failed(self._upstream.name, reason)
+    def _failure(self, reason: Reason, response: Fetched | None = None) -> Failure:
+        self._upstream.failed(reason)
         wait = retry_after(response.head.fields, now=self._clock()) if response else None
         self._failed_again(wait)
         return Failure(reason, response, wait)
 
     def _failed_again(self, wait: float | None) -> None:
         self._backoff.failed(self._monotonic(), self._rng, retry_after=wait)
+
+
+def _is_revoked(status: int) -> bool:
+    """Whether an answer says that a credential is not, or no longer, good for what it asked: 401, 403, or the redirect
+    to a log-in that stands for them where people use a browser."""
+    return status in {401, 403} or 300 <= status < 400  # noqa: PLR2004

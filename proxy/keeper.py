@@ -6,7 +6,7 @@ from dataclasses import replace
 from config.model import ResourceConfig
 from proxy.core import bulk
 from proxy.core.http.fields import RawField, end_to_end
-from proxy.core.http.freshness import Freshness, Rules, assess, is_for_one_caller
+from proxy.core.http.freshness import Freshness, Rules, assess, bounded, is_for_one_caller
 from proxy.exchange import Fetched
 from proxy.results import Loaded, Missing, Wish
 from store.entry import Column, Entry, Key, Write
@@ -20,7 +20,7 @@ class Keeper:
     """Makes entries of one resource out of answers, and puts into the store what may be kept.
 
     What was invalidated or written while the call was under way (`Wish.seen`) stays as it is. `clock` gives
-    epoch seconds, `rng` a number in [0, 1).
+    epoch seconds, `wall` the same by the plain clock, which other hosts have too, `rng` a number in [0, 1).
     """
 
     def __init__(
@@ -30,29 +30,43 @@ class Keeper:
         store: TieredStore,
         *,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         rng: Callable[[], float],
     ) -> None:
         self._name = name
         self._config = config
         self._store = store
         self._clock = clock
+        self._wall = wall
         self._rng = rng
         freshness = config.freshness
+        # An answer may vary with a credential where each has copies of its own.
+        selecting = {*config.key_headers, *(config.credential_headers if has_own_copies(config) else ())}
         self._rules = Rules(
             ttl=freshness.ttl,
             jitter=freshness.jitter,
             origin=freshness.origin,
-            key_fields=frozenset(name.lower().encode() for name in config.key_headers),
+            key_fields=frozenset(name.lower().encode() for name in selecting),
         )
 
     def is_for_one_caller(self, fields: tuple[RawField, ...]) -> bool:
         """Whether an answer is its caller's own, as far as the origin's word counts."""
         return self._rules.origin == "honour" and is_for_one_caller(fields, self._rules.key_fields)
 
-    def assess(self, fields: tuple[RawField, ...], requested_at: float) -> Freshness | None:
+    def assess(self, wish: Wish, fields: tuple[RawField, ...], requested_at: float) -> Freshness | None:
         """How an answer with these fields, which has come just now, may be used."""
-        return assess(
-            fields, self._rules, requested_at=requested_at, received_at=self._clock(), rng=self._rng
+        received_at = self._wall()  # Date and Expires are compared with it
+        requested_at = received_at - (self._clock() - requested_at)
+        fresh = assess(fields, self._rules, requested_at=requested_at, received_at=received_at, rng=self._rng)
+        if fresh is None or not is_own_copy(self._config, wish.variant):
+            return fresh
+        limits = self._config.freshness
+        # That the upstream has answered this very credential is remembered for `ttl`.
+        return bounded(
+            fresh,
+            limits.ttl,
+            while_revalidate=limits.stale_while_revalidate,
+            if_error=limits.stale_if_error,
         )
 
     def keep(
@@ -137,6 +151,17 @@ class Keeper:
             if version is None
             else str(version).encode(errors="backslashreplace").decode(),
         )
+
+
+def has_own_copies(config: ResourceConfig) -> bool:
+    """Whether each credential has copies of its own, and sees no others."""
+    return config.sharing == "per_credential"
+
+
+def is_own_copy(config: ResourceConfig, variant: str) -> bool:
+    """Whether a variant is one caller's own copy, asked for in that caller's name. Without a variant it is what the
+    proxy asks for in its own name, or callers without any credential: the row, where there is one."""
+    return has_own_copies(config) and bool(variant)
 
 
 def stored_fields(fields: tuple[RawField, ...]) -> tuple[RawField, ...]:

@@ -30,6 +30,8 @@ _REFUSED_SECONDS = 5.0
 _REFUSED_KEYS = 4096
 # Seconds for which refreshes gather into one call.
 _REFRESH_GATHERS = 0.5
+# What answers whom nobody can be asked for, for too many ask.
+_OVERLOADED = Failure("overloaded", retry_after=1.0)
 
 OnWait = Callable[[tuple[RawField, ...], tuple[RawField, ...]], None]
 """Called with the fields of who waits for a flight, and of who has caused it."""
@@ -87,9 +89,9 @@ class _Flight:
 class Loader:
     """Loads entities of one resource, each at most once at a time.
 
-    `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes, and at
-    most `max_waiters` requests wait, each at most as long as a call may take. `on_wait` hears of each flight that
-    somebody waits for.
+    `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes. While
+    `max_pending` flights wait for their turn nobody may add another one, and at most `max_waiters` requests wait, each
+    at most as long as a call may take. `on_wait` hears of each flight that somebody waits for.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Loader:
         monotonic: Callable[[], float],
         parallel: int,
         max_waiters: int,
+        max_pending: int,
         refresh_gathers: float = _REFRESH_GATHERS,
         on_wait: OnWait | None = None,
     ) -> None:
@@ -113,6 +116,9 @@ class Loader:
         self._max_waiters = max_waiters
         self._refresh_gathers = refresh_gathers
         self._on_wait = on_wait
+        self._max_pending = max_pending
+        self._pending = 0
+        """Flights that wait for their turn."""
         self._waiters = 0
         self._refreshes = 0
         self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
@@ -136,8 +142,9 @@ class Loader:
         if not want.as_data and any(self._goes_past(want, entity) for entity in want.ids):
             # One that can't be answered here sends the whole request on: the others need not be fetched.
             return dict.fromkeys(want.ids, PassOn())
-        if self._waiters >= self._max_waiters:
-            return dict.fromkeys(want.ids, Failure("overloaded", retry_after=1.0))
+        if self._waiters >= self._max_waiters or self._is_one_too_many(want):
+            self._fetcher.overloaded()
+            return dict.fromkeys(want.ids, _OVERLOADED)
         self._waiters += 1
         try:
             started = asyncio.get_running_loop().time()
@@ -159,6 +166,13 @@ class Loader:
                 result = PassOn()  # an absence that a bulk call brought is no answer to show
             results[entity] = result
         return results
+
+    def _is_one_too_many(self, want: Want) -> bool:
+        """Whether it would need a flight while too many wait for their turn. The bound is looked at here, not for each
+        flight: what one request asks for, however much it is, is fetched as a whole or not at all."""
+        return self._pending >= self._max_pending and any(
+            self._joinable(Key(self.name, entity, want.variant), hurry=False) is None for entity in want.ids
+        )
 
     def _boarded(self, want: Want) -> tuple[dict[str, _Flight], set[str]]:
         """The flight of each entity, and those that were wanted before."""
@@ -208,8 +222,8 @@ class Loader:
 
     @staticmethod
     def _place(who: "Want | _Flight", entity: str) -> tuple[object, ...]:
-        """What one caller is refused, another may have."""
-        return (entity, who.variant, who.scope)
+        """What one caller is refused, another may have. By hash: a credential is not to be kept."""
+        return (entity, who.variant, hash(who.scope))
 
     def _goes_past(self, want: Want, entity: str) -> bool:
         # Of what we hold the copy may be needed: it has to be tried.
@@ -276,13 +290,18 @@ class Loader:
             task.add_done_callback(lambda _: self._land(flight, {}))
 
     async def _fly(self, flight: _Flight) -> None:
-        slots = self._refresh_slots if flight.is_refresh and not flight.is_waited_for else self._slots
+        behind = flight.is_refresh and not flight.is_waited_for
+        slots = self._refresh_slots if behind else self._slots
+        self._pending += not behind
         try:
             async with asyncio.timeout(self._fetcher.timeout):
                 await slots.acquire()
         except TimeoutError:  # the upstream is slow for those who have a slot, and was not asked for these
-            self._land(flight, dict.fromkeys(flight.ids, Failure("overloaded", retry_after=1.0)))
+            self._fetcher.overloaded()
+            self._land(flight, dict.fromkeys(flight.ids, _OVERLOADED))
             return
+        finally:
+            self._pending -= not behind
         try:
             self._land(flight, await self._called(flight))
         finally:

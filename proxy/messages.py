@@ -14,7 +14,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
 
+from proxy.bodies import read_some
 from proxy.core import problem
+from proxy.core.budget import FREE, Share
 from proxy.core.http.fields import RawField, render, with_trace_context
 from proxy.core.problem import Problem
 from proxy.tunnel import Tunnel
@@ -32,6 +34,10 @@ class AnswerCutError(ConnectionError):
 
 class BadBodyError(Exception):
     """The body of a request breaks its framing; the message quotes nothing of it."""
+
+
+class SlowBodyError(BadBodyError):
+    """The body of a request did not arrive in time."""
 
 
 class ClientConnection(Protocol):
@@ -175,7 +181,7 @@ class Request:
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives; answers `Expect: 100-continue` first.
 
-        Raises ClientDisconnected, also when nothing arrives for `idle_timeout`, or BadBodyError.
+        Raises ClientDisconnected, BadBodyError, or SlowBodyError when nothing arrives for `idle_timeout`.
         """
         if self._continue_due:
             self._continue_due = False
@@ -183,31 +189,38 @@ class Request:
         while True:
             try:
                 if self.payload.is_eof():  # what has all arrived needs no clock, and most bodies have
-                    chunk = await self.payload.readany()
+                    chunk = await read_some(self.payload)
                 else:
                     async with asyncio.timeout(self._connection.idle_timeout):
-                        chunk = await self.payload.readany()
+                        chunk = await read_some(self.payload)
             except TimeoutError:
-                self.abort()
-                raise ClientDisconnected from None
+                raise SlowBodyError from None
             except (web.RequestPayloadError, ConnectionError) as error:
                 raise (ClientDisconnected if self.disconnected else BadBodyError) from error
             if not chunk:
                 return
             yield chunk
 
-    async def read_at_most(self, limit: int) -> tuple[bytes, bool]:
-        """The body's first bytes, and whether that is all of it; stops at the first read that goes over `limit`."""
+    async def read_at_most(self, limit: int, share: Share | None = None) -> tuple[bytes, bool]:
+        """The body's first bytes, and whether that is all of it.
+
+        It stops at the first read that goes over `limit`, or for which `share` has no room. All of it has
+        `idle_timeout` to arrive, since it is held meanwhile. Raises what `body` raises.
+        """
         if self.payload.is_eof() and not self._continue_due and self.payload.exception() is None:
             body = self.payload.read_nowait()  # it has all arrived, as most have
-            return body, len(body) <= limit
+            return body, len(body) <= limit and (share is None or share.take(len(body)))
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.body():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                return b"".join(parts), False
+        try:
+            async with asyncio.timeout(self._connection.idle_timeout):
+                async for chunk in self.body():
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > limit or not (share is None or share.take(len(chunk))):
+                        return b"".join(parts), False
+        except TimeoutError:
+            raise SlowBodyError from None
         return b"".join(parts), True
 
     async def flush(self) -> None:
@@ -249,7 +262,7 @@ class Request:
 class Reply:
     """An answer with a body of known bytes; its head is written raw, with the body, in one go."""
 
-    __slots__ = ("body", "close", "fields", "keep_alive", "reason", "status")
+    __slots__ = ("body", "close", "fields", "held", "keep_alive", "reason", "status")
 
     def __init__(
         self,
@@ -266,6 +279,8 @@ class Reply:
         self.body = body
         self.close = close
         self.keep_alive = False
+        self.held: Share | None = None
+        """What its body holds of the budget until the client has read it."""
 
     @classmethod
     def of_problem(cls, failure: Problem, *, close: bool = False) -> "Reply":
@@ -282,10 +297,17 @@ class Reply:
         if not bodiless("GET", self.status):  # a HEAD is told the length that a GET would have had
             fields = [*fields, (b"Content-Length", b"%d" % len(self.body))]
         head = render_head(request, self.status, self.reason, fields, keep_alive=self.keep_alive)
-        await request.writer.write(
-            head if bodiless(request.method, self.status) else head + self.body, drain=False
-        )
-        await request.flush()
+        body = b"" if bodiless(request.method, self.status) else self.body
+        try:
+            if len(body) > FREE:  # put together with its head it would be in memory twice
+                await request.writer.write(head, drain=False)
+                await request.writer.write(body, drain=False)
+            else:
+                await request.writer.write(head + body, drain=False)
+            await request.flush()
+        finally:
+            if self.held is not None:
+                self.held.close()
 
     async def write_eof(self) -> None:
         """Everything is written. Called by aiohttp."""
@@ -301,8 +323,8 @@ class Streamed:
         self.keep_alive = keep_alive
 
     async def prepare(self, request: Request) -> None:
-        """Look again whether the connection may live on: a drain may have begun. Called by aiohttp."""
-        self.keep_alive = self.keep_alive and request.keep_alive
+        """Nothing is left to do: the head has said whether the connection lives on, and a client that was promised it
+        may have sent its next request. Called by aiohttp."""
 
     async def write_eof(self) -> None:
         """Nothing is left to do. Called by aiohttp."""

@@ -84,10 +84,19 @@ class Metrics:
             "store_operation_seconds", "Time of database calls.", "operation"
         )
         self._store_errors = self._counter("store_errors", "Database calls that failed.", "operation")
+        self._set_aside = self._counter(
+            "store_set_aside", "Database files that were unusable and are not used any more.", "reason"
+        )
+        for reason in ("corrupt", "newer", "migration"):
+            self._set_aside.labels(reason)
+        self._lost = self._counter("store_lost", "Databases given up while the proxy ran.", "reason")
+        for reason in ("corrupt", "deleted", "log", "taken", "unusable"):
+            self._lost.labels(reason)
         self._degraded = self._gauge("store_degraded", "1 while the proxy works without its database.")
         self._ready = self._gauge("ready", "1 while the instance is ready.")
         self._draining = self._gauge("draining", "1 while the instance drains.")
         self._lag = self._gauge("event_loop_lag_seconds", "How late the event loop woke at the last look.")
+        self._tasks = self._gauge("tasks", "Tasks of the event loop that have not ended.")
         self._build = self._gauge("build_info", "1, with the program's version.", "version")
         self._build.labels(__version__).set(1)
 
@@ -180,6 +189,14 @@ class Metrics:
         """A database call has failed, or a write was given up."""
         self._store_errors.labels(operation).inc()
 
+    def store_set_aside(self, reason: str) -> None:
+        """A database file could not be used, and a new one was begun in its place."""
+        self._set_aside.labels(reason).inc()
+
+    def store_lost(self, reason: str) -> None:
+        """The database in use was given up."""
+        self._lost.labels(reason).inc()
+
     def store_sizes(
         self,
         *,
@@ -208,6 +225,10 @@ class Metrics:
         """The state of the instance, as of this scrape."""
         self._ready.set(ready)
         self._draining.set(draining)
+
+    def tasks(self, count: int) -> None:
+        """How many tasks have not ended, as of this scrape."""
+        self._tasks.set(count)
 
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop was."""

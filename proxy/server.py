@@ -7,16 +7,20 @@ What is bent, and why:
 - Parse errors become problem details. aiohttp would quote bytes of the request, in the answer and in its log.
 - A connection whose last request was chunked is closed: its last trailer would appear as a header field of the
   next request.
-- The drain is ours: aiohttp's discards uploads under way and does not say `Connection: close`.
+- The drain is ours: aiohttp's discards uploads under way, does not say `Connection: close`, and closes what a request
+  may be on its way to (docs/decisions/0017-a-drain-lingers.md).
 - The head of a request is bounded in bytes and in time, and so is the number of connections.
+- A client may shut down its sending side and still gets its answer; aiohttp takes it for gone.
 
 Only this module touches aiohttp's private names; tests/unit/test_server_canary.py fails when one of them changes.
 """
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,13 +32,25 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from proxy.core import problem
 from proxy.core.http.fields import render
 from proxy.core.problem import Problem
+from proxy.kernel_queues import close_listener, has_unread
 from proxy.messages import Handler, Reply, Request, reason_phrase
+from proxy.presence import Presence
 
 # Field lines in one head. Servers of the field allow 100 to 200; the bytes are bounded apart from that.
 _MAX_FIELDS = 256
 _BACKLOG = 1024
+# Seconds for which what still comes is read, and dropped, behind an answer to half a request: a connection that is
+# closed with bytes unread is reset, and the answer may be lost with it (RFC 9112 section 9.6).
+_LINGER = 10.0
+# Bytes of a body that are read before anybody wants them. It may be had by each connection.
+_READ_AHEAD = 16 * 1024
+# Bytes that the kernel keeps of a connection until they are read. The event loop reads all of it at a time, before
+# anybody can say that it is too much: left to itself the kernel would let it be 256 KiB for each connection.
+_RECEIVE = 32 * 1024
 # How long a connection that falls idle during a drain may go unnoticed.
 _DRAIN_STEP = 0.05
+# The part of a drain in which new connections are taken at the most: the rest is for what they have asked for.
+_ACCEPTING_SHARE = 0.25
 _silent = logging.getLogger("handshake_proxy.aiohttp")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -75,6 +91,7 @@ class Connection(RequestHandler):
         "_is_refused",
         "_last_payload",
         "_linger_timer",
+        "_presence",
         "_real_transport",
         "_server",
     )
@@ -86,14 +103,16 @@ class Connection(RequestHandler):
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._presence: Presence | None = None
+        """Of a client that sends no more."""
         # aiohttp forgets its transport when it closes it, which may be long before its last bytes are read.
         self._real_transport: asyncio.Transport | None = None
         self._last_payload: StreamReader = EMPTY_PAYLOAD
 
     @property
     def draining(self) -> bool:
-        """Whether this connection should take no further request."""
-        return self._server.draining
+        """Whether this connection should take no further request: those that were sent ahead it has taken."""
+        return (self._server.draining or self._presence is not None) and not self._messages
 
     @property
     def idle_timeout(self) -> float:
@@ -122,7 +141,12 @@ class Connection(RequestHandler):
             self._stop_head_timer()
             if self._linger_timer is not None:
                 self._linger_timer.cancel()
+            if self._presence is not None:
+                self._presence.stop()
             self._server.release()
+            if not self._last_payload.is_eof():
+                # Else aiohttp would wait for the rest of a request that was answered before its end, and hold all this.
+                self._last_payload.set_exception(ConnectionResetError())
         super().connection_lost(exc)
 
     async def start(self) -> None:
@@ -133,6 +157,19 @@ class Connection(RequestHandler):
             transport = self._real_transport
             if transport is not None and self._manager is not None and transport.get_write_buffer_size():
                 self._linger_timer = self._loop.call_later(self.idle_timeout, transport.abort)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks, aiohttp says nothing
+        """The client sends no more; says whether the connection stays open for the answers that are due."""
+        transport = self._real_transport
+        if self._manager is None or transport is None or self._is_waiting or self._upgraded:
+            return False
+        if not self._last_payload.is_eof():
+            if not self._messages:
+                return False  # half a request has no answer
+            self._last_payload.set_exception(web.RequestPayloadError())
+        if self._presence is None:
+            self._presence = Presence(transport, lambda: cast("Request | None", self._current_request))
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bound a head that does not come to its end."""
@@ -147,6 +184,7 @@ class Connection(RequestHandler):
                 # aiohttp leaves the reader of a body that breaks its framing waiting for the rest.
                 self._last_payload.set_exception(web.RequestPayloadError())
             self._last_payload = payload
+            self._server.active_at = self._loop.time()
             if self._head_size + len(data) > self._server.limits.header_bytes:
                 self._refuse_large_heads()
             self._head_size = 0
@@ -200,11 +238,21 @@ class Connection(RequestHandler):
         if self._real_transport is not None:
             self._real_transport.abort()
 
-    def close_if_idle(self) -> None:
-        """Close, unless a request is under way or on its way."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way, nor has begun to arrive."""
+        return self._is_waiting and not self._head_size
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether no request is there that waits for its answer."""
         waiting = self._waiter is not None and not self._waiter.done()
         is_new = self._request_count == 0  # accepted so lately that it does not wait yet
-        if (waiting or is_new) and not self._messages and not self._head_size:
+        return (waiting or is_new) and not self._messages
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is under way or on its way, be it only in the kernel."""
+        if self.is_idle and not has_unread(self._real_transport):
             self.force_close()
 
     def cut(self) -> asyncio.Task[None] | None:
@@ -261,6 +309,8 @@ class Server(web.Server):
         self.limits = limits
         self.on_error = on_error
         self.draining = False
+        self.active_at = -math.inf
+        """When a connection or a request last came, in the loop's time."""
         self._open = 0
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -276,6 +326,9 @@ class Server(web.Server):
             max_field_size=self.limits.header_bytes,
             max_headers=_MAX_FIELDS,
             auto_decompress=False,
+            # An answer to half a request is left to be read: as long as the rest might have taken, if that is less.
+            lingering_time=min(_LINGER, self.limits.idle_timeout),
+            read_bufsize=_READ_AHEAD,
             access_log=None,
             logger=_silent,
         )
@@ -285,6 +338,7 @@ class Server(web.Server):
         if self._open >= self.limits.connections:
             return False
         self._open += 1
+        self.active_at = self._loop.time()
         self._all_closed.clear()
         return True
 
@@ -300,29 +354,60 @@ class Server(web.Server):
             self, host, port, backlog=_BACKLOG, reuse_address=True
         )
         bound: socket.socket = self._listener.sockets[0]
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)  # its connections inherit it
         name = bound.getsockname()
         return name[0], name[1]
 
-    async def _close_as_they_fall_idle(self) -> None:
-        # Asked again and again: an answer that was promised a keep-alive before the drain began ends after it.
-        while self._open:
-            for connection in self.connections:
-                cast("Connection", connection).close_if_idle()
-            try:
+    def is_quiet(self, within: float) -> bool:
+        """Whether nobody is connected, and nobody came within the last seconds."""
+        return not self._open and self._loop.time() - self.active_at >= within
+
+    async def _stop_accepting(self) -> None:
+        """Close the listening socket, having taken what is connected."""
+        if self._listener is None:
+            return
+        listener, self._listener = self._listener, None
+        waiting = close_listener(listener, _BACKLOG)
+        try:
+            while waiting:
+                waiting[-1].setblocking(False)  # noqa: FBT003 - the socket's own way to say it
+                await self._loop.connect_accepted_socket(self, waiting.pop())
+        finally:
+            for connected in waiting:
+                connected.close()
+
+    async def _finish(self, linger: float, accepting: float) -> None:
+        """Return when all connections have ended. Those that are idle end after `linger`, and the listener when nobody
+        has come for as long, after `accepting` seconds at the most."""
+        began = self._loop.time()
+        idle_since: dict[Connection, float] = {}
+        while self._open or self._listener is not None:
+            now = self._loop.time()
+            if now - max(self.active_at, began) >= linger or now - began >= accepting:
+                await self._stop_accepting()
+            # Looked at again and again: an answer that was promised a keep-alive before the drain began ends after it.
+            connections = [cast("Connection", connection) for connection in self.connections]
+            idle_since = {one: idle_since.get(one, now) for one in connections if one.is_idle}
+            for connection, since in idle_since.items():
+                if now - since >= linger:
+                    connection.close_if_idle()
+            if self._listener is not None:
+                await asyncio.sleep(_DRAIN_STEP)
+                continue
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_STEP):
                     await self._all_closed.wait()
-            except TimeoutError:
-                continue
 
-    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - it is the operator's drain_timeout
-        """Stop accepting, let every request finish, close connections as they fall idle; cut what is left."""
+    async def drain(self, timeout: float, *, linger: float = 0.0) -> None:  # noqa: ASYNC109 - drain_timeout
+        """Answer what comes with `Connection: close` until nothing has come for `linger` seconds, on the listener and
+        on each connection; let every request finish; cut what is left after `timeout` seconds."""
         self.draining = True
-        if self._listener is not None:
-            self._listener.close()
         try:
             async with asyncio.timeout(timeout):
-                await self._close_as_they_fall_idle()
+                await self._finish(linger, timeout * _ACCEPTING_SHARE)
         except TimeoutError:
+            if self._listener is not None:
+                self._listener.close()
             handlers = [cast("Connection", connection).cut() for connection in self.connections]
             await asyncio.gather(*(handler for handler in handlers if handler), return_exceptions=True)
             await self._all_closed.wait()

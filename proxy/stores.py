@@ -1,13 +1,17 @@
 """Which tables a configuration has, which ids their rows get, and the database that it names."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid5
 
 from config.model import Config
 from proxy.attributes import LOCAL_ATTRIBUTES
+from proxy.core.bulk import AnswerShape, NotUnderstood, TooDeep
+from proxy.core.json_lines import RowShape
+from proxy.keeper import columns_of
 from store.base import Store, StoreError, TableSpec
-from store.entry import Key
+from store.entry import Entry, Key, Write
 from store.sqlite import SqliteStore
 from store.sqlite_read import SqliteReader
 
@@ -17,12 +21,43 @@ def table_specs(config: Config) -> list[TableSpec]:
     return [
         TableSpec(
             name,
-            tuple(resource.columns),
+            tuple(config.resources[name].columns),
             tuple((attribute.column, attribute.sql_type) for attribute in LOCAL_ATTRIBUTES.get(name, ())),
+            partial(_identify, shape.answer),
+        )
+        for name, shape in row_shapes(config).items()
+    ]
+
+
+def row_shapes(config: Config) -> dict[str, RowShape]:
+    """The resources that have rows."""
+    return {
+        name: RowShape(
+            # Of an answer's shape only the items matter here.
+            AnswerShape(items="", count=None, id_pointer=resource.id),
+            partial(columns_of, resource),
+            ttl=resource.freshness.ttl,
+            jitter=resource.freshness.jitter,
+            attributes=LOCAL_ATTRIBUTES.get(name, ()),
         )
         for name, resource in config.resources.items()
         if resource.storage == "database" and resource.id is not None
-    ]
+    }
+
+
+def as_write(shapes: Mapping[str, RowShape], entry: Entry) -> Write:
+    """A representation with the columns of its table."""
+    if entry.item is None:
+        raise ValueError("only a representation has columns")
+    shape = shapes[entry.key.resource]
+    return Write(entry, shape.columns(shape.answer.item(entry.item).document))
+
+
+def _identify(answer: AnswerShape, item: bytes) -> str | None:
+    try:
+        return answer.item(item).id
+    except (NotUnderstood, TooDeep):
+        return None
 
 
 def derive_id(namespace: UUID, key: Key, attempt: int) -> str:

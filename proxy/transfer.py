@@ -21,12 +21,9 @@ from typing import BinaryIO, Protocol
 
 from config.model import Config
 from config.units import format_size
-from proxy.attributes import LOCAL_ATTRIBUTES
-from proxy.core.bulk import AnswerShape
-from proxy.core.json_lines import BadLine, RowShape, parse, render
-from proxy.keeper import columns_of
+from proxy.core.json_lines import BadLine, parse, render
 from proxy.progress import Progress
-from proxy.stores import open_for_export, open_for_import
+from proxy.stores import open_for_export, open_for_import, row_shapes
 from store.base import Adopted, Store, StoreError
 from store.entry import Entry, Write
 
@@ -46,22 +43,6 @@ _AGAIN = "the import may be started again: what is there already is recognized"
 
 class TransferError(Exception):
     """What ended a transfer, for the operator; names no entity."""
-
-
-def row_shapes(config: Config) -> dict[str, RowShape]:
-    """The resources that have rows."""
-    return {
-        name: RowShape(
-            # Of an answer's shape only the items matter here.
-            AnswerShape(items="", count=None, id_pointer=resource.id),
-            partial(columns_of, resource),
-            ttl=resource.freshness.ttl,
-            jitter=resource.freshness.jitter,
-            attributes=LOCAL_ATTRIBUTES.get(name, ()),
-        )
-        for name, resource in config.resources.items()
-        if resource.storage == "database" and resource.id is not None
-    }
 
 
 class Pages(Protocol):

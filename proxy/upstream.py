@@ -14,11 +14,14 @@ from yarl import URL
 
 from config.load import SecretFile
 from config.model import LimitsConfig, UpstreamConfig
+from proxy.core.budget import FREE_FILL, Budget
 from proxy.core.circuit import Circuit, Permit, State
 from proxy.core.http.fields import RawField, render
 from proxy.core.http.retry_after import retry_after
 from proxy.core.retry import RetryBudget, delay
+from proxy.dns import Resolver
 from proxy.exchange import CUT, Exchange, Fetched, Reason, StaleConnectionError, UpstreamError, mapped
+from proxy.log import logger
 from proxy.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -34,12 +37,18 @@ _DNS_TTL = 10
 _PASSING = frozenset({"dns", "connect", "connect_timeout", "disconnected", "reset", "body"})
 _PASSING_STATUSES = frozenset({502, 503, 504})
 _TOO_MANY = 429
+# Seconds after which it is worth asking again where too many ask at a time.
+_AGAIN_IN = 1.0
+# An upstream that fails does so many times a second; the metric counts each, the log says it now and then, in seconds.
+_LOG_EVERY = 10.0
 # The upstream has answered, and is well: what it said is too much for us.
 _NO_FAILURE = frozenset({"too_large"})
 
 
 class Upstream:
     """One owning service. `clock` gives epoch seconds, `monotonic` seconds that never step, `rng` a number in [0, 1).
+
+    What answers to the proxy's own calls hold while they arrive is taken from `buffered`.
 
     The circuit and the retries are for the proxy's own requests. What is passed through is the application's call: it
     is always tried, once, and says nothing of the circuit, so that one bad path does not take the others away.
@@ -53,6 +62,7 @@ class Upstream:
         metrics: Metrics,
         *,
         via: bytes,
+        buffered: Budget,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         rng: Callable[[], float],
@@ -65,6 +75,11 @@ class Upstream:
         self.spans = spans
         """Of its calls, with tracing on."""
         self._metrics = metrics
+        self._buffered = buffered
+        self._under_way = 0
+        """Requests that have a connection or wait for one."""
+        self._logged: dict[Reason, float] = {}
+        """When each kind of failure was last logged; there are as many as `Reason` has words."""
         self._clock = clock
         self._monotonic = monotonic
         self._rng = rng
@@ -90,7 +105,10 @@ class Upstream:
     async def start(self) -> None:
         """Make the pool; nothing is connected yet. Raises OSError or ssl.SSLError for unusable TLS files."""
         self._connector = aiohttp.TCPConnector(
-            limit=self.config.max_connections, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=_DNS_TTL
+            limit=self.config.max_connections,
+            keepalive_timeout=_KEEP_ALIVE,
+            ttl_dns_cache=_DNS_TTL,
+            resolver=Resolver(lambda: self.config.connect_timeout),
         )
         self._target = aiohttp.ClientRequest(
             "GET",
@@ -141,8 +159,10 @@ class Upstream:
     async def open(self, *, fresh: bool = False, within: float | None = None) -> AsyncIterator[Exchange]:
         """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError.
 
-        It is waited for `within` so many seconds, or the upstream's `timeout`, while all connections are in use.
+        It is waited for `within` so many seconds, or the upstream's `timeout`, while all connections are in use; when
+        `max_pending` requests do so already, it fails at once.
         """
+        self._enter()
         exchange: Exchange | None = None
         try:
             with mapped():
@@ -152,11 +172,19 @@ class Upstream:
         except UpstreamError as error:
             cut_by_us = exchange is not None and exchange.aborted and error.reason in CUT
             if not cut_by_us and not isinstance(error, StaleConnectionError):
-                self._metrics.upstream_failed(self.name, error.reason)
+                self.failed(error.reason)
             raise
         finally:
+            self._under_way -= 1
             if exchange is not None:
                 exchange.close()
+
+    def _enter(self) -> None:
+        """Count a request that wants a connection, unless too many wait for one. Raises UpstreamError."""
+        if self._under_way >= self.config.max_connections + self.config.max_pending:
+            self.failed("overloaded")
+            raise UpstreamError("overloaded", retry_after=_AGAIN_IN)
+        self._under_way += 1
 
     async def _connect(
         self, *, fresh: bool, within: float | None
@@ -186,8 +214,12 @@ class Upstream:
         self._metrics.upstream_answered(self.name, route, status, seconds)
 
     def failed(self, reason: Reason) -> None:
-        """Count a failure that `open` left to its caller to judge."""
+        """Count a failed call, and log it now and then."""
         self._metrics.upstream_failed(self.name, reason)
+        now = self._monotonic()
+        if now - self._logged.get(reason, float("-inf")) >= _LOG_EVERY:
+            self._logged[reason] = now
+            logger().warning("upstream_failed", upstream=self.name, reason=reason)
 
     def circuit_state(self) -> State:
         """The state of the circuit now."""
@@ -203,22 +235,28 @@ class Upstream:
         *,
         max_body: int,
         within: float,
+        own_credential: bool = True,
     ) -> Fetched:
         """The proxy's own request, whole, `within` so many seconds, retries included. Raises UpstreamError.
+
+        With the upstream's own credential if there is one, unless the request is made in somebody else's name.
 
         It is idempotent. While the circuit is open it fails at once.
         """
         now = self._monotonic()
         permit = self._circuit.admit(now)
         if permit is None:
-            self._metrics.upstream_failed(self.name, "circuit_open")
+            self.failed("circuit_open")
             raise UpstreamError("circuit_open", retry_after=self._circuit.retry_in(now))
         self._budget.called(now)
-        call = _Call(route, method, target, fields, body, max_body)
+        call = _Call(route, method, target, fields, body, max_body, own_credential)
         try:
             fetched = await self._tried(call, within, permit)
         except UpstreamError as error:
-            self._circuit.record(permit, self._monotonic(), ok=error.reason in _NO_FAILURE)
+            if error.reason == "overloaded":
+                self._circuit.abandon(permit)
+            else:
+                self._circuit.record(permit, self._monotonic(), ok=error.reason in _NO_FAILURE)
             raise
         except BaseException:
             self._circuit.abandon(permit)
@@ -248,7 +286,7 @@ class Upstream:
                 break  # other calls have opened it, and an open circuit lets nothing through
             self._metrics.upstream_retried(self.name)
             if isinstance(outcome, Fetched):  # the last one is for the caller to judge
-                self._metrics.upstream_failed(self.name, "status")
+                self.failed("status")
         if isinstance(outcome, UpstreamError):
             raise outcome
         return outcome
@@ -281,27 +319,36 @@ class Upstream:
                 except StaleConnectionError:
                     return await self._exchanged(call, fresh=True)
         except TimeoutError:
-            self._metrics.upstream_failed(self.name, "timeout")
+            self.failed("timeout")
             raise UpstreamError("timeout") from None
 
     async def _exchanged(self, call: "_Call", *, fresh: bool) -> Fetched:
         start = self._monotonic()
-        head = [(b"Host", self.host), *call.fields, *self.credential(), (b"Via", b"1.1 " + self.via)]
+        credential = self.credential() if call.own_credential else []
+        head = [(b"Host", self.host), *call.fields, *credential, (b"Via", b"1.1 " + self.via)]
         if call.body:
             head.append((b"Content-Length", b"%d" % len(call.body)))
         async with self.open(fresh=fresh) as exchange:
             await exchange.send_head(self.render(call.method, call.target, head) + call.body)
             await exchange.end_request()
             response = await exchange.receive_head(call.method)
-            parts: list[bytes] = []
-            size = 0
+            body = await self._whole(exchange, call.max_body)
+        self.answered(call.route, response.status, self._monotonic() - start)
+        return Fetched(response, body)
+
+    async def _whole(self, exchange: Exchange, max_body: int) -> bytes:
+        """The body of a response, if it is not too large and there is room for it. Raises UpstreamError."""
+        parts: list[bytes] = []
+        size = 0
+        with self._buffered.share(FREE_FILL) as share:
             async for chunk in exchange.body():
                 parts.append(chunk)
                 size += len(chunk)
-                if size > call.max_body:
+                if size > max_body:
                     raise UpstreamError("too_large")
-        self.answered(call.route, response.status, self._monotonic() - start)
-        return Fetched(response, b"".join(parts))
+                if not share.take(len(chunk)):
+                    raise UpstreamError("overloaded", retry_after=_AGAIN_IN)
+            return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +361,7 @@ class _Call:
     fields: list[RawField]
     body: bytes
     max_body: int
+    own_credential: bool
 
 
 def _is_failure(status: int) -> bool:

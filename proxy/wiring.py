@@ -1,5 +1,6 @@
 """What answers requests, put together out of the configuration: one resource each, and the faces before them."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
-from config.secret_file import SecretFile
+from config.secret_file import KEY_AT_LEAST, SecretFile
 from proxy import __version__
 from proxy.attributes import LOCAL_ATTRIBUTES
+from proxy.core.budget import Budget
 from proxy.core.policy import Limits
 from proxy.entities import Entities
 from proxy.fetcher import Fetcher
@@ -37,7 +39,7 @@ from proxy.web.observer import Observer
 from proxy.web.passthrough import PassThrough
 from proxy.web.resource import Resource
 from proxy.web.router import Router
-from proxy.web.sharing import Sharing
+from proxy.web.sharing import CredentialKey, Sharing
 from proxy.web.single import SingleHandler
 from store.tiered import TieredStore
 
@@ -54,7 +56,8 @@ _UNNOTED = frozenset({FEED_ROUTE, PAGE_ROUTE})
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all that answers requests has in common. `clock` gives epoch seconds, `monotonic` seconds that never step,
+    """What all that answers requests has in common. `clock` gives epoch seconds that never step
+    back, `wall` those of the plain clock, `monotonic` seconds that never step,
     `rng` a number in [0, 1). `measured` gives every metric as of now; `started_at` is in epoch seconds."""
 
     config: Config
@@ -64,10 +67,12 @@ class Parts:
     metrics: Metrics
     measured: Measured
     invalidations: Invalidations
+    buffered: Budget
     started_at: float
     refs: Refs
     via: bytes
     clock: Callable[[], float]
+    wall: Callable[[], float]
     monotonic: Callable[[], float]
     rng: Callable[[], float]
     tracing: "Tracing | None" = None
@@ -80,8 +85,9 @@ def limits_of(freshness: FreshnessConfig) -> Limits:
 
 def resources(parts: Parts) -> dict[str, Resource]:
     """Every resource that has entities, by name."""
+    key = _credential_key(parts.config)
     return {
-        name: _resource(parts, name, config)
+        name: _resource(parts, name, config, key)
         for name, config in parts.config.resources.items()
         if config.id is not None
     }
@@ -101,7 +107,9 @@ def transparent(parts: Parts, known: Mapping[str, Resource], upstream: Upstream)
             singles.append((config.single.path, SingleHandler(resource)))
     passthrough = _passthrough(parts, upstream)
     spans = parts.tracing.listener(upstream.config.listen) if parts.tracing else None
-    observer = Observer(parts.metrics, parts.refs, level=parts.config.log.level, spans=spans)
+    observer = Observer(
+        parts.metrics, parts.refs, buffered=parts.buffered, level=parts.config.log.level, spans=spans
+    )
     return Router(bulks, singles, passthrough, observer, via=parts.via)
 
 
@@ -122,13 +130,16 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
     observer = Observer(
         parts.metrics,
         parts.refs,
+        buffered=parts.buffered,
         level=parts.config.log.level,
         noted=_NOTED,
         unnoted=_UNNOTED,
         spans=spans,
     )
     guard = Guard(config.listen, token_file)
-    return HandshakeRouter(calls, document, pages(), guard, observer, clock=parts.clock)
+    return HandshakeRouter(
+        calls, document, pages(), guard, observer, buffered=parts.buffered, clock=parts.clock
+    )
 
 
 def _face(parts: Parts, resource: Resource) -> Face:
@@ -149,7 +160,14 @@ def _passthrough(parts: Parts, upstream: Upstream) -> PassThrough:
     return PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
 
 
-def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
+def _credential_key(config: Config) -> CredentialKey:
+    """The key that all resources tell credentials apart by. Raises SecretUnreadable."""
+    path = config.sharing.key_file if config.tells_credentials_apart else None
+    file = SecretFile(path, at_least=KEY_AT_LEAST) if path else None
+    return CredentialKey(file, made=secrets.token_bytes(64))
+
+
+def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKey) -> Resource:
     def warn(event: str) -> None:
         logger().warning(event, resource=name)
 
@@ -158,7 +176,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
         name,
         config,
         upstream,
-        Keeper(name, config, parts.store, clock=parts.clock, rng=parts.rng),
+        Keeper(name, config, parts.store, clock=parts.clock, wall=parts.wall, rng=parts.rng),
         metrics=parts.metrics,
         clock=parts.clock,
         monotonic=parts.monotonic,
@@ -175,6 +193,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
         # Half of the pool, so that a huge bulk leaves room for what is passed through.
         parallel=max(1, upstream.config.max_connections // 2),
         max_waiters=parts.config.limits.connections,
+        max_pending=upstream.config.max_pending,
         on_wait=parts.tracing.shared.link if parts.tracing else None,
     )
     resolver = Resolver(
@@ -194,9 +213,10 @@ def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
         resolver=resolver,
         request_shape=fetcher.shape,
         answer_shape=fetcher.answer,
-        sharing=Sharing(config, own_credential=own_credential, warn=warn),
+        sharing=Sharing(config, own_credential=own_credential, key=key, warn=warn),
         passthrough=_passthrough(parts, upstream),
         limits=parts.config.limits,
+        buffered=parts.buffered,
         metrics=parts.metrics,
         clock=parts.clock,
     )

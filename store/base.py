@@ -1,7 +1,7 @@
 """The contract of every database behind the memory tier; one test-suite (tests/contract) runs on each."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
@@ -24,6 +24,8 @@ class TableSpec:
     """Names of the columns that are taken out of the item, as the operator configured them."""
     local_columns: tuple[tuple[str, str], ...] = ()
     """Attributes that are ours and survive refreshes: (name, SQL type)."""
+    identify: Callable[[bytes], str | None] | None = field(default=None, compare=False)
+    """The external id that an item names, None if it is no item: what is read and says otherwise is damaged."""
 
     @property
     def table(self) -> str:
@@ -106,6 +108,11 @@ class Store(Protocol):
         """Forget the representations for every use; keep rows, ids and local attributes."""
         ...
 
+    async def invalidate_all(self) -> None:
+        """Forget every representation for every use, in many transactions. Rows go, unless they could not be made
+        again: those keep ids and local attributes."""
+        ...
+
     async def find(self, resource: str, internal_id: str) -> str | None:
         """The external id of the row with that internal id (lower-case UUID), if there is one."""
         ...
@@ -158,6 +165,10 @@ class Store(Protocol):
         stored was synced later; `version` never goes down. Raises StoreError, also when the bound of the store is
         reached: nothing is evicted for an import.
         """
+        ...
+
+    async def check(self) -> None:
+        """Find out whether the database can be read and written now. Raises StoreError."""
         ...
 
     async def stats(self, *, at: float) -> StoreStats:

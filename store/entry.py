@@ -12,6 +12,8 @@ Column = str | int | float | None
 """A value that was taken out of an item for a person to read in the table."""
 
 
+# Seconds by which a clock may have been put right between two runs without a doubt about what is held.
+_CLOCKS_DIFFER = 60.0
 NO_LOCALS: Final[Mapping[str, Column]] = MappingProxyType({})
 
 
@@ -21,8 +23,8 @@ class Key(NamedTuple):
     resource: str
     id: str
     variant: str = ""
-    """Which of several representations of the entity: a digest of the key fields' values, empty where the resource
-    has none. One with a variant lives in memory alone: a table has one row an external id."""
+    """Which of several representations of the entity: a digest of what in a request selects it, empty where that is
+    nothing. One with a variant lives in memory alone: a table has one row an external id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,13 @@ class Entry:
     """Whether a database holds it: it would survive a crash."""
 
     def age(self, now: float) -> float:
-        """Current age in seconds (RFC 9111 section 4.2.3), never below zero, whatever the clock does."""
+        """Current age in seconds (RFC 9111 section 4.2.3), never below zero, whatever the clock does.
+
+        What seems to come from the future was received before the clock was set back, nobody knows how long ago: it has
+        come to the end of its freshness.
+        """
+        if self.received_at - now > _CLOCKS_DIFFER:
+            return max(self.initial_age, self.lifetime)
         return max(0.0, self.initial_age + now - self.received_at)
 
     def ttl(self, now: float) -> float:

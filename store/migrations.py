@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from store.base import TableSpec
-from store.sqlite_files import FOREIGN_ERRORS, OpenError, open_error
+from store.sqlite_files import FOREIGN_ERRORS, REWRITE_DUE, OpenError, open_error
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -28,10 +28,6 @@ eviction, and stays only for its ids and local attributes."""
 
 FRESH_UNTIL = "received_at + lifetime - initial_age"
 """When the freshness of a row ends, in epoch seconds, as the index of it has it."""
-
-REWRITE_DUE, ERASURE_DUE = 1, 2
-"""Values of `user_version` while the files may hold what was deleted: by an earlier version, which did not overwrite
-it; or by an erasure that has not come to its end. The next opening writes the database anew, if nothing does before."""
 
 _STALE_COLUMNS = (
     ("stale_while_revalidate", "REAL"),
@@ -108,7 +104,10 @@ def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None
             connection.execute("ROLLBACK")
         raise open_error("migrate", error) from None
     for spec in tables:
-        connection.execute(f"SELECT * FROM {quoted(spec.table)} LIMIT 1").fetchone()
+        # Lengths, so that nothing is decoded: one text that is none is the fault of a row, and not of the file.
+        names = [spec.id_column, *spec.columns, *(name for name, _ in (*spec.local_columns, *FIXED_COLUMNS))]
+        lengths = ", ".join(f"length(CAST({quoted(name)} AS BLOB))" for name in names)
+        connection.execute(f"SELECT {lengths} FROM {quoted(spec.table)} LIMIT 1").fetchone()
 
 
 def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[TableSpec]:

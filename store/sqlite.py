@@ -14,8 +14,16 @@ from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
 from store.sqlite_adopt import Adoption
 from store.sqlite_erasure import Remains
-from store.sqlite_files import FOREIGN_ERRORS, Files, OpenError, error_name, store_error
-from store.sqlite_pragmas import checkpoint, connect, with_large_cache
+from store.sqlite_files import (
+    FOREIGN_ERRORS,
+    Displaced,
+    Files,
+    SuspectError,
+    error_name,
+    is_damage,
+    store_error,
+)
+from store.sqlite_pragmas import checkpoint, connect, is_whole, touch, with_large_cache
 from store.sqlite_room import Room
 from store.sqlite_table import DeriveId, Table, representations
 from store.sqlite_writer import Connection, Writer
@@ -61,6 +69,10 @@ class SqliteStore:
         self._on_operation = on_operation
         self.last_failure: str | None = None
         """SQLite's name for what failed last, such as SQLITE_BUSY; for a log, since it quotes nothing."""
+        self.is_damaged = False
+        """Whether SQLite has called the file corrupt."""
+        self.is_suspect = False
+        """Whether a row was not what had been put there: `verify` finds out what that means."""
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -72,18 +84,22 @@ class SqliteStore:
         max_bytes: int,
         derive_id: DeriveId,
         on_operation: OnOperation,
+        files: Files | None = None,
     ) -> "SqliteStore":
         """Open or make the database. `derive_id(key, attempt)` names a new entity, attempt by attempt from 0.
 
+        `files`: those of the path, if the caller has them locked already; they stay so if the opening fails.
         Raises OpenError (a StoreError), and ValueError for tables that can't stand beside each other.
         """
         check_layout(tables)
-        files = Files(Path(path))
+        ours = files is None
+        files = files or Files(Path(path))
         remains = Remains(files)
         try:
             writer, reader = await connect(files, tables, max_bytes, upkeep=remains.at_opening)
         except BaseException:
-            files.release()
+            if ours:
+                files.release()
             raise
         return cls(
             files,
@@ -124,6 +140,12 @@ class SqliteStore:
         if keys:
             async with self._operation("invalidate"):
                 await self._writer.submit(partial(self._invalidate, keys), rows=len(keys))
+
+    async def invalidate_all(self) -> None:
+        """Forget every representation for every use. Rows go, unless they have local attributes or an id that could
+        not be derived again. In small transactions between those of others. Raises StoreError."""
+        async with self._operation("invalidate"):
+            await self._room.empty()
 
     async def find(self, resource: str, internal_id: str) -> str | None:
         """The external id of the row with that internal id (lower-case UUID), if there is one. Raises StoreError."""
@@ -177,6 +199,7 @@ class SqliteStore:
             try:
                 await self._writer.submit(self._remains.remove, is_alone=True)
             except FOREIGN_ERRORS as error:
+                self._failed(error)
                 raise Unfinished(f"erase: {error_name(error)}") from None
             except StoreError as error:
                 raise Unfinished(str(error)) from None
@@ -239,21 +262,67 @@ class SqliteStore:
             await self._retry_erasure()
             return await self._room.prune(older_than=older_than)
 
+    async def expire_set_aside(self) -> None:
+        """Remove what was set aside seven days ago. What can't be removed now is tried again with the next call."""
+        with suppress(OSError):
+            await asyncio.to_thread(self._files.expire_set_aside)
+
+    async def check(self) -> None:
+        """Find out whether the database can be read and written now. Raises StoreError."""
+        async with self._operation("check"):
+            await self._reader.run(representations)
+            await self._writer.submit(touch)
+
+    async def verify(self) -> bool:
+        """Whether the file is whole, as far as SQLite can tell: a second or two for 256 MiB. If it is, rows that are
+        not what had been put there are left out from then on, as if there were none. Raises StoreError."""
+        async with self._operation("verify"):
+            is_good = await self._reader.run(is_whole)
+        self.is_damaged |= not is_good
+        self.is_suspect = False
+        for table in self._tables.values():
+            table.is_lenient = True
+        return is_good
+
+    def displaced(self) -> Displaced | None:
+        """What has happened to the files' names while they are in use, if anything. Raises StoreError, also when
+        another process has the database now."""
+        try:
+            displaced = self._files.displaced()
+            if displaced is None:
+                self._files.keep_lock()
+        except OSError as error:
+            raise store_error("look", error) from None
+        return displaced
+
+    @property
+    def is_erasure_due(self) -> bool:
+        """Whether bytes of what was erased may be in the files still."""
+        return self._remains.is_due
+
     async def close(self) -> None:
         """Finish what is queued, then close. Idempotent; goes on when its caller is cancelled."""
+        await self.part()
+        self._files.release()
+
+    async def part(self) -> Files:
+        """Close, and hand out the files, which stay locked."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="store-close")
         await asyncio.shield(self._closing)
+        return self._files
 
     async def _close(self) -> None:
         await self._writer.close()
         reader, writer = self._connections
-        await reader.close()
-        # If the log can't be emptied now, the next opening does it.
+        # If the log can't be emptied now, the next opening does it. A file that is damaged may fail to be closed; its
+        # thread has ended all the same.
+        with suppress(*FOREIGN_ERRORS):
+            await reader.close()
         with suppress(*FOREIGN_ERRORS):
             await writer.run(checkpoint)
-        await writer.close()
-        self._files.release()
+        with suppress(*FOREIGN_ERRORS):
+            await writer.close()
 
     @asynccontextmanager
     async def _operation(self, name: str) -> AsyncIterator[None]:
@@ -265,13 +334,18 @@ class SqliteStore:
         except asyncio.CancelledError:
             raise  # the operation itself goes on
         except FOREIGN_ERRORS as error:
-            self.last_failure = error_name(error)
+            self._failed(error)
             self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
             raise store_error(name, error) from None
         except StoreError:
             self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
             raise
         self._on_operation(name, perf_counter() - started, True)  # noqa: FBT003 - the hook's shape
+
+    def _failed(self, error: BaseException) -> None:
+        self.last_failure = error_name(error)
+        self.is_damaged |= is_damage(error)
+        self.is_suspect |= isinstance(error, SuspectError)
 
     def _has_row(self, key: Key) -> bool:
         return key.resource in self._tables and not key.variant
@@ -329,45 +403,3 @@ class SqliteStore:
             {resource: counted[resource] for resource in self._tables},
             {resource: table.count_stale(connection, at) for resource, table in self._tables.items()},
         )
-
-
-async def open_or_set_aside(
-    path: Path | str,
-    tables: Sequence[TableSpec],
-    *,
-    max_bytes: int,
-    derive_id: DeriveId,
-    on_operation: OnOperation,
-) -> tuple[SqliteStore | None, str | None]:
-    """Open the database, whatever state it is in: a cache can be filled again.
-
-    Returns (store, None); or (a new store, why) when the file was corrupt, newer than the program or failed its
-    migration, and stands as `<name>.set-aside` now, in place of an older one; or (None, why) when no database can
-    be had there. Raises ValueError for tables that can't stand beside each other.
-    """
-    check_layout(tables)
-    opened = partial(
-        SqliteStore.open,
-        path,
-        tables,
-        max_bytes=max_bytes,
-        derive_id=derive_id,
-        on_operation=on_operation,
-    )
-    try:
-        return await opened(), None
-    except OpenError as error:
-        if error.failure == "impossible":
-            return None, str(error)
-        why = str(error)
-    try:
-        files = Files(Path(path))
-        try:
-            aside = files.set_aside()
-        finally:
-            files.release()
-        return await opened(), f"{why}; the file was renamed to {aside.name}"
-    except StoreError as error:
-        return None, f"{why}; then {error}"
-    except OSError as error:
-        return None, f"{why}; set aside: {error_name(error)}"

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 from store.base import StoreError
-from store.migrations import ERASURE_DUE
-from store.sqlite_files import FOREIGN_ERRORS, Files
+from store.sqlite_files import ERASURE_DUE, FOREIGN_ERRORS, Files
 from store.sqlite_pages import dead_bytes
 from store.sqlite_pragmas import checkpoint, rewrite
 

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +29,22 @@ _NOT_THE_FILES_FAULT = (
     "SQLITE_NOMEM",
 )
 
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+SET_ASIDE_FOR = 7 * 86_400.0
+"""Seconds for which an unusable database is kept to be looked at: it holds persons' data that nobody needs."""
+
+REWRITE_DUE, ERASURE_DUE = 1, 2
+"""Values of `user_version` while the files may hold what was deleted: by an earlier version, which did not overwrite
+it; or by an erasure that has not come to its end. The next opening writes the database anew, if nothing does before."""
+
+_USER_VERSION_AT = 60
+"""Where the file's header has it (https://sqlite.org/fileformat2.html), four bytes."""
+
 OpenFailure = Literal["impossible", "corrupt", "newer", "migration"]
+
+Displaced = Literal["deleted", "log"]
+"""What became of files in use: the database's name leads to no file or to another one; or only its log's does."""
 
 
 class OpenError(StoreError):
@@ -52,30 +69,84 @@ def store_error(operation: str, error: BaseException) -> StoreError:
     return StoreError(f"{operation}: {error_name(error)}")
 
 
+class SuspectError(sqlite3.DatabaseError):
+    """A row is not what was put there, or is not where an index says: the file may be damaged."""
+
+    sqlite_errorname = "SUSPECT_ROW"
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that what is in the file is no whole database."""
+    return error_name(error).startswith(_DAMAGE)
+
+
 def open_error(operation: str, error: BaseException) -> OpenError:
     """`store_error` of an opening: whether the file is at fault, or the place where it is."""
     name = error_name(error)
     failure: OpenFailure = "migration"
     if isinstance(error, OSError) or name.startswith(_NOT_THE_FILES_FAULT):
         failure = "impossible"
-    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    elif name.startswith(_DAMAGE):
         failure = "corrupt"
     return OpenError(f"{operation}: {name}", failure)
 
 
 class Files:
-    """The files of one database, held by this process until `release`. Raises OpenError."""
+    """The files of one database, held by this process until `release`. `clock` gives epoch seconds. Raises
+    OpenError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._clock = clock
         self._lock = -1
         self._database = -1
+        self._places: dict[str, tuple[int, int]] = {}
         try:
             self._take_lock()
             self.create()
         except OSError as error:
             self.release()
             raise open_error("open", error) from None
+
+    def renew(self) -> None:
+        """See to it that the lock and the database are those that their names lead to, which may have been deleted.
+        Raises OpenError."""
+        try:
+            self.keep_lock()
+            self.remove_strays()
+            self.create()
+        except OSError as error:
+            raise open_error("open", error) from None
+
+    def note_places(self) -> None:
+        """Remember which files these are, now that SQLite has them open. Raises OSError."""
+        found = {companion: _identity(Path(f"{self.path}{companion}")) for companion in COMPANIONS}
+        self._places = {companion: place for companion, place in found.items() if place is not None}
+
+    def displaced(self) -> Displaced | None:
+        """What has happened to the names of the files since `note_places`, if anything: what is written into a file
+        without a name is lost with the process. Raises OSError."""
+        for companion, place in self._places.items():
+            if _identity(Path(f"{self.path}{companion}")) != place:
+                return "log" if companion else "deleted"
+        return None
+
+    def keep_lock(self) -> None:
+        """Take the lock file again if somebody has deleted it: another process would lock another file. Raises
+        OpenError, also when another process has done so by now, and OSError."""
+        if self._lock >= 0:
+            held = os.fstat(self._lock)
+            if _identity(self._lock_path()) == (held.st_dev, held.st_ino):
+                return
+            os.close(self._lock)
+            self._lock = -1
+        self._take_lock()
+
+    def remove_strays(self) -> None:
+        """Remove log and index that belong to no database, since that was deleted. Raises OSError."""
+        if not self.path.exists():
+            for companion in COMPANIONS[1:]:
+                Path(f"{self.path}{companion}").unlink(missing_ok=True)
 
     def create(self) -> None:
         """Make the file if it is not there. SQLite gives -wal and -shm the mode of the database. Raises OSError."""
@@ -92,11 +163,15 @@ class Files:
         Raises OSError.
         """
         aside = self._aside()
+        now = self._clock()
+        # The database first: SQLite takes the log of one that is gone or empty away, and would read that of another.
         for companion in COMPANIONS:
             source, target = Path(f"{self.path}{companion}"), Path(f"{aside}{companion}")
             target.unlink(missing_ok=True)
             if source.exists():
                 source.chmod(OWNER_ONLY)
+                # From here on its days are counted, and not from the last write.
+                os.utime(source, (now, now))
                 source.rename(target)
         self._sync_directory()
         self.create()
@@ -104,11 +179,30 @@ class Files:
 
     def remove_set_aside(self) -> None:
         """Remove what `set_aside` has kept, if there is any. Raises OSError."""
-        found = [path for companion in COMPANIONS if (path := Path(f"{self._aside()}{companion}")).exists()]
+        found = self._found_aside()
         for path in found:
             path.unlink()
         if found:
             self._sync_directory()
+
+    def expire_set_aside(self) -> bool:
+        """Remove what was set aside seven days ago; whether anything was. Raises OSError."""
+        now = self._clock()
+        ages = {path: now - path.stat().st_mtime for path in self._found_aside()}
+        if not ages:
+            return False
+        for path, age in ages.items():
+            if age < 0:
+                # The clock has been set back: the days are counted anew, so that it is neither early nor never.
+                os.utime(path, (now, now))
+        if max(ages.values()) < SET_ASIDE_FOR:
+            return False
+        self.remove_set_aside()
+        return True
+
+    def has_erasure_due(self) -> bool:
+        """Whether the database says that erased bytes may be in it still; as far as can be seen. Raises OSError."""
+        return int.from_bytes(self.read(4, _USER_VERSION_AT), "big") == ERASURE_DUE
 
     def read(self, size: int, offset: int) -> bytes:
         """Bytes of the database as they are in the file, up to its end. Raises OSError.
@@ -137,7 +231,7 @@ class Files:
     def _take_lock(self) -> None:
         # A lock beside the database, and not SQLite's exclusive mode: a person may read it while we run. The
         # kernel lets it go when the process dies, however it dies.
-        self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+        self._lock = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -152,6 +246,12 @@ class Files:
         finally:
             os.close(descriptor)
 
+    def _lock_path(self) -> Path:
+        return Path(f"{self.path}.lock")
+
+    def _found_aside(self) -> list[Path]:
+        return [path for companion in COMPANIONS if (path := Path(f"{self._aside()}{companion}")).exists()]
+
     def _aside(self) -> Path:
         return self.path.with_name(self.path.name + ".set-aside")
 
@@ -164,6 +264,15 @@ class Files:
 def size_of(path: Path) -> int:
     """Bytes of a database and its write-ahead log."""
     return sum(_size(path, companion) for companion in ("", "-wal"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what the name leads to; None if that is nothing."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _size(path: Path, companion: str) -> int:

@@ -47,9 +47,11 @@ async def connect(
         await writer.run(upkeep)
         await reader
         await reader.run(set_up_reader)
+        files.note_places()
     except BaseException as error:
-        await reader.close()
-        await writer.close()
+        for connection in (reader, writer):
+            with suppress(*FOREIGN_ERRORS):  # a damaged file may fail to be closed; its thread has ended
+                await connection.close()
         if isinstance(error, FOREIGN_ERRORS):
             raise open_error("open", error) from None
         raise
@@ -103,6 +105,17 @@ def checkpoint(connection: sqlite3.Connection, *, wait_ms: int = 0) -> bool:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
+def touch(connection: sqlite3.Connection) -> None:
+    """Write what is there already: a page that goes into the log and onto the disk, as any write does."""
+    connection.execute(f"PRAGMA user_version = {_pragma(connection, 'user_version')}")
+
+
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Whether all pages and all entries of the indexes are as they should be."""
+    found: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    return found == "ok"
+
+
 def rewrite(connection: sqlite3.Connection) -> None:
     """Write the whole database anew. Readers go on; writers wait, invalidations as well: 0.8 to 1.0 s measured at
     the default bound of 256 MiB, which is rare enough to be borne."""
@@ -125,6 +138,7 @@ def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_
     # What an answer has shown must survive power loss.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cell_size_check = ON")
     # What is deleted is overwritten; some builds of SQLite do it by themselves, others do not.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
     prepare(connection, tables)
@@ -139,6 +153,8 @@ def set_up_reader(connection: sqlite3.Connection) -> None:
     """What it reads with can not write."""
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA query_only = ON")
+    # A damaged page is to be noticed, and not read as something else.
+    connection.execute("PRAGMA cell_size_check = ON")
 
 
 def _keep_temporary_files_in(directory: Path, connection: sqlite3.Connection) -> None:

@@ -16,6 +16,9 @@ from store.times import rfc3339
 
 T = TypeVar("T")
 
+_LAST = "~"
+"""Sorts behind every time."""
+
 _ROOM_ATTEMPTS = 3
 """How often a write at the bound may make room: other writes can fill what it has made."""
 
@@ -74,6 +77,10 @@ class Room:
             await self._give_back()
         return gone + squeezed
 
+    async def empty(self) -> None:
+        """Evict everything."""
+        await self._evict_before(HELD, _LAST)
+
     async def make(self) -> int:
         """At its bound the database lets the oldest go for the newest. One caller does it for all that wait.
 
@@ -120,7 +127,7 @@ class Room:
         if not firsts:
             return 0
         _, table = min(firsts, key=lambda pair: pair[0])
-        return table.evict(connection, state=HELD, before="~", limit=_PRUNE_ROWS, derive_id=self._derive_id)
+        return table.evict(connection, state=HELD, before=_LAST, limit=_PRUNE_ROWS, derive_id=self._derive_id)
 
     def _used_with_log(self, connection: sqlite3.Connection) -> int:
         return used(connection) + self._files.log_size()

@@ -1,6 +1,7 @@
 """What stands in the columns of a row: entries to values and back."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,14 @@ READ: Final = (
     " stale_while_revalidate, stale_if_error, must_revalidate, shareable"
 )
 """What `entry_of` wants to have selected behind the external id; local attributes follow it."""
+
+_TYPES: Final = ((0, str), (1, str), (2, str), (3, float), (4, float), (5, float), (6, int))
+"""What is calculated with or compared, by its place in a row; SQLite itself would keep anything."""
+
+_INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_SPLITS: Final = re.compile(rb"[\r\n\0]")
+"""What would make more than one line of a field. Fields come without it, and are sent as they stand here."""
 
 _BEFORE_LOCALS = 14
 """The external id and `READ`."""
@@ -49,7 +58,9 @@ def values_of(write: Write, columns: Sequence[str]) -> dict[str, Column | bytes]
 
 
 def entry_of(resource: str, row: tuple[Any, ...], locals_: Sequence[str]) -> Entry:
-    """The entry of a row as the database has it. Raises ValueError for what a person has made of it."""
+    """The entry of a row as the database has it. Raises ValueError for what a person or a fault has made of it."""
+    if not all(type(row[place]) is kind for place, kind in _TYPES) or not _INTERNAL_ID.fullmatch(row[1]):
+        raise ValueError("a row has values that were never put there")
     return Entry(
         key=Key(resource, row[0]),
         item=row[9],
@@ -83,10 +94,13 @@ def headers_text(headers: RawHeaders) -> str | None:
 
 
 def headers_of(text: str | None) -> RawHeaders:
-    """What `headers_text` was made of."""
+    """What `headers_text` was made of. Raises ValueError for what would not be one line of a head."""
     if text is None:
         return ()
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text))
+    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text))
+    if any(_SPLITS.search(part) for field in headers for part in field):
+        raise ValueError("a field was written here that no answer can have")
+    return headers
 
 
 def _readable(item: bytes | None) -> str | bytes | None:

@@ -3,11 +3,14 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from store.base import Position, TableSpec
 from store.entry import Column, Entry, Key, Write
 from store.migrations import FRESH_UNTIL, HELD, INVALIDATED, PRUNED, REGISTRY, quoted
+from store.sqlite_files import SuspectError
 from store.sqlite_rows import READ, REFRESHED, entry_of, local_of, values_of
 from store.times import rfc3339
 
@@ -29,6 +32,9 @@ class Table:
         self.name = table = quoted(spec.table)
         external = quoted(spec.id_column)
         self._columns = spec.columns
+        self._identify = spec.identify
+        self.is_lenient = False
+        """Whether a row that is not what was put there is left out, and no reason any more to suspect the file."""
         self.locals = tuple(name for name, _ in spec.local_columns)
         locals_ = [quoted(name) for name in self.locals]
         returned = "".join(f", {name}" for name in locals_)
@@ -125,8 +131,12 @@ class Table:
         """The first derived id that no row has, or the last attempt, whatever becomes of it."""
         for attempt in range(MAX_ATTEMPTS - 1):
             derived = derive_id(key, attempt)
-            if self.find(connection, derived) is None:
+            taken_by = self.find(connection, derived)
+            if taken_by is None:
                 return derived
+            if taken_by == key.id:
+                # The row was asked for by that very id, and not found.
+                raise SuspectError
         return derive_id(key, MAX_ATTEMPTS - 1)
 
     def change(
@@ -190,8 +200,44 @@ class Table:
         self, connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]
     ) -> list[Entry]:
         # Fetched before a row is looked at: a read that a bad row ended half-way would stay open, and hold up the log.
-        rows = connection.execute(sql, values).fetchall()
-        return [entry_of(self.resource, row, self.locals) for row in rows]
+        try:
+            rows = connection.execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if hasattr(error, "sqlite_errorname"):
+                raise
+            # The driver's own error, of a text that is none.
+            if not self.is_lenient:
+                raise SuspectError from None
+            with _any_text(connection):
+                rows = connection.execute(sql, values).fetchall()
+        return [entry for row in rows if (entry := self._entry(row)) is not None]
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry | None:
+        """None, or an error until the file has been verified, for what is not what was put there."""
+        try:
+            entry = entry_of(self.resource, row, self.locals)
+        except (ValueError, TypeError):
+            entry = None
+        if entry is None or self._is_another(entry):
+            if self.is_lenient:
+                return None
+            raise SuspectError
+        return entry
+
+    def _is_another(self, entry: Entry) -> bool:
+        if entry.item is None or self._identify is None:
+            return False
+        return self._identify(entry.item) != entry.key.id
+
+
+@contextmanager
+def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Meanwhile bytes that are no UTF-8 come back as something that is no id, no time and no name either."""
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    try:
+        yield
+    finally:
+        connection.text_factory = str
 
 
 def representations(connection: sqlite3.Connection) -> dict[str, int]:

@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from store import census
 from store.base import Page, Position, Store, StoreError, StoreStats
+from store.catching_up import CatchUp
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier, next_position
 from store.rows import Rows
 from store.write_behind import Invalidated, WriteBehind, all_of
-
-T = TypeVar("T")
 
 
 class TieredStore:
@@ -21,11 +19,12 @@ class TieredStore:
 
     `tables`: the resources that are meant for the database; without one for them the store is degraded. Entities of
     all others are rowless: they live in memory alone, under the internal id `derive_id(key, 0)`, which is that of an
-    entity without a row. `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`).
-    `on_lookup(resource, tier, result)`: tier memory or database, result hit, miss or error. `on_error(operation)`: get,
-    put, invalidate, erase, find, reserve, change, unsynced or stats, as the database failed it; queue_full when
-    a write was not queued because the database is behind by `max_pending` keys. The database is its opener's to close,
-    after this.
+    entity without a row. `as_write(entry)` gives a representation with the columns of its table, and `is_there()` says
+    whether there is a database now. `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like
+    `clock`). `on_lookup(resource, tier, result)`: tier memory or database, result hit, miss or error.
+    `on_error(operation)`: get, put, invalidate, erase, find, reserve, change, unsynced, check or stats, as the database
+    failed it; queue_full when a write was not queued because the database is behind by `max_pending` keys. The database
+    is its opener's to close, after this.
     """
 
     def __init__(
@@ -40,6 +39,8 @@ class TieredStore:
         max_pending: int,
         tables: frozenset[str],
         derive_id: Callable[[Key, int], str],
+        as_write: Callable[[Entry], Write] = lambda entry: Write(entry, {}),
+        is_there: Callable[[], bool] = lambda: True,
     ) -> None:
         self.memory = memory
         self._database = database
@@ -49,7 +50,10 @@ class TieredStore:
         self._on_error = on_error
         self._tables = tables
         self._derive_id = derive_id
-        self._is_missing = bool(tables) and database is None
+        self._is_there = is_there
+        self._catch_up = CatchUp(
+            memory, as_write=as_write, derive_id=derive_id, has_row=self._has_row, max_missed=max_pending
+        )
         self._failing: set[str] = set()  # the operations that failed when they were last tried
         self._generations = Generations()
         self._erasures = Generations()
@@ -62,6 +66,7 @@ class TieredStore:
                 on_result=self._noted,
                 max_pending=max_pending,
                 clock=clock,
+                on_missed=self._catch_up.missed,
             )
             self._rows = Rows(
                 database,
@@ -77,7 +82,8 @@ class TieredStore:
     @property
     def degraded(self) -> bool:
         """Whether answers may be missing, or not durable, for want of a working database."""
-        return self._is_missing or bool(self._failing)
+        is_missing = bool(self._tables) and (self._database is None or not self._is_there())
+        return is_missing or bool(self._failing)
 
     def peek(self, key: Key) -> Entry | None:
         """What memory has."""
@@ -129,6 +135,8 @@ class TieredStore:
             return False
         entry = self._as_put(write.entry)
         self._generations.changed(entry.key)
+        if not self._is_rowless(entry.key):
+            self._catch_up.replaced(entry.key)
         self.memory.put(entry, self._usable_until(entry))
         self._queue(write._replace(entry=entry))
         return True
@@ -143,6 +151,8 @@ class TieredStore:
         for key in keys:
             entity = key._replace(variant="")
             self._generations.invalidated(entity)
+            if self.degraded:
+                self._catch_up.replaced(entity)
             self.memory.discard(entity)
             if self._behind is not None and self._has_row(entity):
                 waiters.append(self._behind.invalidate(entity))
@@ -156,6 +166,8 @@ class TieredStore:
     def drop(self, key: Key) -> None:
         """Forget this representation alone, and no other variant: in memory at once, in the database behind that."""
         self._generations.changed(key)
+        if self.degraded:
+            self._catch_up.replaced(key)
         self.memory.drop(key)
         if self._behind is not None and self._has_row(key):
             self._behind.invalidate(key)
@@ -169,12 +181,40 @@ class TieredStore:
         entity = key._replace(variant="")
         self._erasures.changed(entity)
         self._generations.invalidated(entity)
+        self._catch_up.forget(entity)
         self.memory.discard(entity)
         if self._is_rowless(entity):
             return
         if self._behind is None:
             raise StoreError("erase: there is no database")
         await self._behind.erase(entity)
+
+    async def remember(self) -> None:
+        """The database is lost: keep of its rows what memory knows and nobody else does."""
+        await self._catch_up.remember()
+
+    async def bring_back(self, database: Store) -> None:
+        """Write into a database that was begun anew what memory held of the lost one. Raises StoreError."""
+        await self._catch_up.bring_back(database)
+
+    async def recover(self) -> bool:
+        """Find out whether a database that failed works again, and tell it what it has missed. Whether all is well."""
+        if self._database is None or self._behind is None or not self._is_there():
+            return not self.degraded
+        if not (self._failing or len(self._catch_up) or self._behind.owes):
+            self._catch_up.settled()
+            return True
+        if not await self._works("check", self._database.check()):
+            return False
+        # Each of them says so again if it does not: writes below, reads as they come.
+        self._failing &= {"erase"}
+        self._catch_up.settled()
+        self._behind.retry_invalidations()
+        self._catch_up.again(self._queue)
+        await self._behind.flush()
+        if "erase" in self._failing:
+            await self._works("erase", self._database.erase_many([]))
+        return not (self._failing or self._behind.owes)
 
     async def finish_erasures(self) -> None:
         """Remove from the files what earlier erasures had to leave there. Raises StoreError if it is still there."""
@@ -277,10 +317,8 @@ class TieredStore:
 
     async def stats(self) -> census.TieredStats:
         """Sizes and counts of both tiers; a database that fails has none."""
-        database: StoreStats | None = None
-        if self._database is not None:
-            database = await self._tried("stats", self._database.stats(at=self._clock()))
-        return await census.take(self.memory, database, self._behind, at=self._clock())
+        stats = None if self._database is None else await self._database_stats(self._database)
+        return await census.take(self.memory, stats, self._behind, at=self._clock())
 
     async def start(self) -> None:
         """Begin to write behind; what was put before waits until then."""
@@ -377,6 +415,7 @@ class TieredStore:
         return waiter
 
     def _confirmed(self, sent: Entry, confirmed: Entry) -> None:
+        self._catch_up.confirmed(sent.key)
         if self.memory.get(sent.key) is sent:
             self.memory.put(confirmed, self._usable_until(confirmed))
 
@@ -387,11 +426,20 @@ class TieredStore:
             self._failing.add(operation)
             self._on_error(operation)
 
-    async def _tried(self, operation: str, asked: Awaitable[T]) -> T | None:
+    async def _works(self, operation: str, asked: Awaitable[None]) -> bool:
         try:
-            answer = await asked
+            await asked
         except StoreError:
             self._noted(operation, ok=False)
-            return None
+            return False
         self._noted(operation, ok=True)
-        return answer
+        return True
+
+    async def _database_stats(self, database: Store) -> StoreStats | None:
+        try:
+            stats = await database.stats(at=self._clock())
+        except StoreError:
+            self._noted("stats", ok=False)
+            return None
+        self._noted("stats", ok=True)
+        return stats

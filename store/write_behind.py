@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,18 @@ T = TypeVar("T")
 
 BATCH = 500
 """Keys that are written at a time: some 8 ms of a database, so that what comes next does not wait for long."""
+
+
+MAX_UNFORGOTTEN = 100_000
+"""Keys that a failing database could not be told to forget, some 30 MB: a day's worth at more than one a second. With
+more the whole of it counts as forgotten."""
+
+
+class _Everything(Container[Key]):
+    """Has every key."""
+
+    def __contains__(self, _key: object) -> bool:
+        return True
 
 
 class Invalidated(StoreError):
@@ -67,8 +79,10 @@ class WriteBehind:
         on_result: Callable[[str, bool], None],
         max_pending: int,
         clock: Callable[[], float],
+        on_missed: Callable[[Key], None] = lambda _key: None,
     ) -> None:
         self._database = database
+        self._on_missed = on_missed
         self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_result = on_result
@@ -79,6 +93,8 @@ class WriteBehind:
         self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
         # Invalidations that failed, and since when they are wanted; told again with the next, or when asked to.
         self._unforgotten: dict[Key, float] = {}
+        self._all_unforgotten_since: float | None = None
+        self._is_all_due = False
         self._quiet: Counter[Key] = Counter()  # those that are being changed, and by how many
         self._wake_put = asyncio.Event()
         self._wake_invalidate = asyncio.Event()
@@ -121,22 +137,39 @@ class WriteBehind:
 
     def is_forgotten(self, key: Key) -> bool:
         """Whether the database can hold what has been invalidated since."""
+        if self._all_unforgotten_since is not None:
+            return True
         return key in self._unforgotten or key in self._invalidations or key in self._forgetting
 
-    def forgotten(self) -> set[Key]:
-        """Each key that `is_forgotten`."""
+    def forgotten(self) -> Container[Key]:
+        """Each key that `is_forgotten`, as of now."""
+        if self._all_unforgotten_since is not None:
+            return _Everything()
         return self._unforgotten.keys() | self._invalidations.keys() | self._forgetting.keys()
+
+    @property
+    def owes(self) -> bool:
+        """Whether the database has failed to take an invalidation, and still does not know of it."""
+        return bool(self._unforgotten) or self._all_unforgotten_since is not None
 
     def retry_invalidations(self) -> None:
         """Tell the database again of the invalidations that it failed to take."""
-        if self._unforgotten:
+        self._is_all_due = self._all_unforgotten_since is not None
+        if self._unforgotten or self._is_all_due:
             self._wake()
 
     def invalidation_lag(self) -> float:
         """Seconds for which the invalidation that has waited longest is not durable yet; 0 when there is none."""
         waiting = (one.since for one in (*self._invalidations.values(), *self._forgetting.values()))
         now = self._clock()
-        return max(0.0, now - min((*waiting, *self._unforgotten.values()), default=now))
+        all_since = self._all_unforgotten_since
+        return max(
+            0.0,
+            now
+            - min(
+                (*waiting, *self._unforgotten.values(), now if all_since is None else all_since), default=now
+            ),
+        )
 
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
@@ -183,9 +216,8 @@ class WriteBehind:
             _fail(dropped.waiters, Invalidated("put: invalidated meanwhile"))
         if self._is_closed:
             # Nobody will tell the database any more.
-            if not is_erasure:
-                self._unforgotten[key] = self._clock()
-            invalidation = _Invalidation(self._clock())
+            invalidation = _Invalidation(self._clock(), is_invalidation=not is_erasure)
+            self._stay_forgotten({key: invalidation})
         else:
             invalidation = self._invalidations.setdefault(key, _Invalidation(self._clock()))
         invalidation.is_erasure |= is_erasure
@@ -244,6 +276,8 @@ class WriteBehind:
                 since = self._unforgotten.pop(key)
                 again_now = self._forgetting.setdefault(key, _Invalidation(since))
                 again_now.is_invalidation, again_now.since = True, min(since, again_now.since)
+            if self._is_all_due:
+                await self._forget_all()
             if self._forgetting:
                 await self._forget(self._forgetting)
             # Not for what has failed just now: it would be told again without end.
@@ -307,6 +341,22 @@ class WriteBehind:
     def _stay_forgotten(self, invalidations: _Invalidations) -> None:
         """What the database could not be told. A mere erasure is not among it: it has failed, and the row stands."""
         self._unforgotten |= {key: one.since for key, one in invalidations.items() if one.is_invalidation}
+        if len(self._unforgotten) > MAX_UNFORGOTTEN:
+            since = min(self._unforgotten.values())
+            self._all_unforgotten_since = min(since, self._all_unforgotten_since or since)
+            self._unforgotten.clear()
+
+    async def _forget_all(self) -> None:
+        self._is_all_due = False
+        since = self._all_unforgotten_since
+        try:
+            await self._database.invalidate_all()
+        except Exception:  # noqa: BLE001 - as in `_tell`
+            self._on_result("invalidate", False)  # noqa: FBT003 - the hook's shape
+            return
+        self._on_result("invalidate", True)  # noqa: FBT003 - the hook's shape
+        if since == self._all_unforgotten_since:
+            self._all_unforgotten_since = None
 
     async def _put(self, batch: dict[Key, _Put]) -> None:
         outcomes = await self._try_put([put.write for put in batch.values()])
@@ -321,6 +371,7 @@ class WriteBehind:
                 for waiter in put.waiters:
                     _settle(waiter, outcome)
             else:
+                self._on_missed(key)
                 self._on_result("put", False)  # noqa: FBT003 - the hook's shape
                 _fail(put.waiters, _as_store_error("put", outcome))
 

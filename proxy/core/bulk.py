@@ -124,6 +124,7 @@ class AnswerShape:
             raise NotUnderstood(type(error).__name__) from None
         items = [self.item(raw) for raw in raws]
         if envelope.keys() - {self._items, self._count} or not self._counts(envelope, len(raws)):
+            _check_utf8(body)
             raise NotAssemblable(items)
         return items
 
@@ -182,6 +183,14 @@ class AnswerShape:
         listed = [item.strip(b" \t\r\n") for item in items]  # a single's body may end in a new line
         tail = b"]}" if self._count is None else b"],%s:%d}" % (msgspec.json.encode(self._count), len(listed))
         return self._items_head + b",".join(listed) + tail
+
+
+def _check_utf8(body: bytes) -> None:
+    """Whether a body may be passed on as JSON: the quick parser does not ask it of the strings that it passes over."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise NotUnderstood(type(error).__name__) from None
 
 
 def chunked(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

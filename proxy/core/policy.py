@@ -196,8 +196,9 @@ def windows(entry: Entry, limits: Limits) -> tuple[float, float]:
     )
 
 
-def usable_until(entry: Entry, limits: Limits, *, negative_ttl: float) -> float:
-    """When (epoch seconds) an entry is of no use any more, whatever happens: the memory tier drops it then.
+def usable_until(entry: Entry, limits: Limits, *, negative_ttl: float, at_most: float | None = None) -> float:
+    """When (epoch seconds) an entry is of no use any more, whatever happens: the memory tier drops it then,
+    `at_most` so many seconds after receipt.
 
     An absence is held twice as long as it counts, so that the miss that follows can be told from a first one; what
     has a validator as long as anything, so that a 304 can save its body.
@@ -205,4 +206,5 @@ def usable_until(entry: Entry, limits: Limits, *, negative_ttl: float) -> float:
     stale = negative_ttl if entry.absent else max(windows(entry, limits))
     if not entry.absent and has_validator(entry.headers):
         stale = max(stale, limits.stale_if_error)
-    return entry.received_at - entry.initial_age + entry.lifetime + stale
+    until = entry.received_at - entry.initial_age + entry.lifetime + stale
+    return until if at_most is None else min(until, entry.received_at + at_most)

@@ -55,10 +55,12 @@ class Problem:
 
 
 BAD_REQUEST = Problem(400, "The request is not valid HTTP/1.1.")
+REQUEST_TIMEOUT = Problem(408, "The body of the request did not arrive in time.")
 METHOD_NOT_ALLOWED = Problem(405, "CONNECT is not offered: this proxy reaches its configured upstreams only.")
 HEADERS_TOO_LARGE = Problem(
     431, "The request line or a header field is too long, or there are too many fields."
 )
 UNKNOWN_CODING = Problem(501, "The body has a transfer coding other than chunked.")
+NO_ROOM = Problem(503, "Too many large bodies are held in memory.", retry_after=1)
 INTERNAL = Problem(500, "The proxy met an error of its own; its log has the details.")
 LOOP = Problem(508, "The request has passed this proxy before: an upstream URL leads back to it.")

@@ -41,7 +41,13 @@ class BulkHandler:
             return Served(Reply.of_problem(NOT_HELD), self.route, "error")
         if past is not None:
             return await self._bypass(request, past.reason)
-        body, whole = await request.read_at_most(resource.limits.bulk_body)
+        with resource.buffered.share() as share:
+            body, whole = await request.read_at_most(resource.limits.bulk_body, share)
+            return await self._looked_into(request, asked, body, whole=whole)
+
+    async def _looked_into(self, request: Request, asked: Asked, body: bytes, *, whole: bool) -> Served:
+        """Answer a request of which that was read; what is too much to be held is passed on."""
+        resource = self._resource
         ids = self._request.parse(body) if whole else None
         if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
             return await self._bypass(request, "bypass_shape", body, whole=whole)

@@ -3,11 +3,21 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from proxy.core.problem import BAD_REQUEST
+from proxy.core.budget import FREE, Budget
+from proxy.core.problem import BAD_REQUEST, NO_ROOM, REQUEST_TIMEOUT
 from proxy.log import Level, Refs, logger, trace_id
-from proxy.messages import Answer, AnswerCutError, BadBodyError, ClientDisconnected, Reply, Request
+from proxy.messages import (
+    Answer,
+    AnswerCutError,
+    BadBodyError,
+    ClientDisconnected,
+    Reply,
+    Request,
+    SlowBodyError,
+)
 from proxy.metrics import Cache, Metrics
 from proxy.web.served import About, Served
 
@@ -25,6 +35,7 @@ class Observer:
     Failures are logged as warnings, answers with a cache result of `noted` at level info, others for debugging, and so
     are those of the routes in `unnoted`.
     `level` is what the log lets through: most lines are not even put together. `spans` trace each request, if given.
+    What an answer holds until its client has read it is taken from `buffered`.
     """
 
     def __init__(
@@ -32,6 +43,7 @@ class Observer:
         metrics: Metrics,
         refs: Refs,
         *,
+        buffered: Budget,
         level: Level,
         noted: frozenset[Cache] = frozenset(),
         unnoted: frozenset[str] = frozenset(),
@@ -39,6 +51,7 @@ class Observer:
     ) -> None:
         self._metrics = metrics
         self._refs = refs
+        self._buffered = buffered
         self._spans = spans
         self._is_debugging = level == "debug"
         self._unnoted = unnoted
@@ -71,15 +84,26 @@ class Observer:
                 span.end(route, cache, code, failure)
         return served.answer
 
-    @staticmethod
-    async def _framed(request: Request, route: str, work: Coroutine[None, None, Served]) -> Served:
+    async def _framed(self, request: Request, route: str, work: Coroutine[None, None, Served]) -> Served:
         try:
-            return await work
-        except BadBodyError:
+            return self._held(await work)
+        except BadBodyError as error:
             if request.writer.output_size:  # an answer has begun: another one can't be put into it
                 request.abort()
                 raise ClientDisconnected from None
-            return Served(Reply.of_problem(BAD_REQUEST, close=True), route, "error")
+            failure = REQUEST_TIMEOUT if isinstance(error, SlowBodyError) else BAD_REQUEST
+            return Served(Reply.of_problem(failure, close=True), route, "error")
+
+    def _held(self, served: Served) -> Served:
+        """The same, once there is room for its body until the client has read it."""
+        answer = served.answer
+        if not isinstance(answer, Reply) or len(answer.body) <= FREE:
+            return served
+        share = self._buffered.share()
+        if not share.take(len(answer.body)):
+            return replace(served, answer=Reply.of_problem(NO_ROOM, close=answer.close), cache="error")
+        answer.held = share
+        return served
 
     def _is_noted(self, route: str, cache: Cache) -> bool:
         return cache in self._noted and (cache == "error" or route not in self._unnoted)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
 _BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
+_OVERLOADED = Problem(503, "Too many requests wait for this upstream already.", retry_after=1)
 
 # What a request has at the least that has spent its time on a fill, or on waiting for a connection: that leaves it a
 # chance, and the sum stays below a client's own 5 s.
@@ -87,6 +88,8 @@ class PassThrough:
             if request.writer.output_size:
                 request.abort()
                 raise AnswerCutError from error
+            if error.reason == "overloaded":  # it was not asked
+                return Reply.of_problem(_OVERLOADED, close=request.has_body)
             timed_out = error.reason in {"timeout", "connect_timeout"}
             return Reply.of_problem(_GATEWAY_TIMEOUT if timed_out else _BAD_GATEWAY, close=request.has_body)
 

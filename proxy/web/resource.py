@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from config.model import LimitsConfig, ResourceConfig
 from proxy.core import cache_status
+from proxy.core.budget import Budget
 from proxy.core.bulk import AnswerShape, RequestShape
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField
@@ -45,6 +46,7 @@ class Resource:
     sharing: Sharing
     passthrough: PassThrough
     limits: LimitsConfig
+    buffered: Budget
     metrics: Metrics
     clock: Callable[[], float]
 

@@ -1,34 +1,73 @@
 """Who may share an answer: what of a request sets its caller apart, and what of it goes with a fill."""
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from config.model import ResourceConfig
+from config.secret_file import SecretFile
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
 from proxy.core.http.vary import variant
 from proxy.messages import Request
 
 
-class Sharing:
-    """The sharing rules of one resource."""
+class CredentialKey:
+    """The key of the hashes by which credentials are told apart: `made` (up to 64 bytes, random), and what `file` holds
+    if there is one. With each change of the file it is another than ever before, also when an old content comes back:
+    what was forgotten stays so. Raises SecretUnreadable if the file can't be read at first."""
 
-    def __init__(self, config: ResourceConfig, *, own_credential: bool, warn: Callable[[str], None]) -> None:
+    def __init__(self, file: SecretFile | None, *, made: bytes) -> None:
+        self._file = file
+        self._content: str | None = None
+        self._key = made
+        self.read()
+
+    def read(self) -> bytes:
+        """The key as it is now."""
+        if self._file is not None:
+            content = self._file.read()
+            if content != self._content:
+                self._content = content
+                self._key = blake2b(content.encode(), key=self._key).digest()
+        return self._key
+
+
+class Sharing:
+    """The sharing rules of one resource. `own_credential`: its upstream has a credential for the proxy's own calls."""
+
+    def __init__(
+        self,
+        config: ResourceConfig,
+        *,
+        own_credential: bool,
+        key: CredentialKey,
+        warn: Callable[[str], None],
+    ) -> None:
         credentials = frozenset(name.lower().encode() for name in config.credential_headers)
-        shared = config.sharing == "service"
-        self._key_fields = frozenset(name.lower().encode() for name in config.key_headers)
-        # Until there is a cache for each credential, one that is part of the key is set apart by that alone.
-        self._apart = frozenset() if shared else credentials - self._key_fields
-        sent = credentials if shared and not own_credential else frozenset()
-        self._forwarded = TRACE_CONTEXT | self._key_fields | sent
+        key_fields = frozenset(name.lower().encode() for name in config.key_headers)
+        # A credential that is part of the key is set apart by that alone.
+        self._apart = credentials - key_fields if config.sharing == "anonymous" else frozenset()
+        self._key = key if config.sharing == "per_credential" else None
+        # Where each credential has copies of its own, they are asked for with that very credential.
+        sends = self._key is not None or (config.sharing == "service" and not own_credential)
+        self._selecting = key_fields | credentials if self._key is not None else key_fields
+        self._forwarded = TRACE_CONTEXT | key_fields | (credentials if sends else frozenset())
+        self._own_credential = own_credential
         self._warn = warn
         self._warned = False
 
     def has_credential(self, request: Request) -> bool:
-        """Whether the answer to a request may be its caller's own."""
+        """Whether the answer to a request may be its caller's own, and is not to be kept for that."""
         return any(name.lower() in self._apart for name, _ in request.fields)
 
     def variant(self, request: Request) -> str:
-        """A digest of the key fields of a request."""
-        return variant(request.fields, self._key_fields) if self._key_fields else ""
+        """A digest of the fields of a request that select what it may see; empty: the row that all others share.
+
+        Whoever has no credential does not share the row where the proxy fills that with a credential of its own.
+        """
+        if self._key is not None:
+            secret = self._key.read()
+            return variant(request.fields, self._selecting, secret=secret, even_of_none=self._own_credential)
+        return variant(request.fields, self._selecting) if self._selecting else ""
 
     def fill_fields(self, request: Request) -> tuple[RawField, ...]:
         """The fields of a request that go with a fill which it causes."""

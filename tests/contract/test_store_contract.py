@@ -8,9 +8,11 @@ import pytest
 from store.base import Store, StoreError, StoreStats
 from store.entry import Key, Write
 from tests.contract.conftest import Opener
+from tests.contract.helpers import changed, one
 from tests.unit.store.samples import NOW, derive, entry, user, write
 
 A, B = user("a"), user("b")
+GIVEN = "00000000-0000-4000-8000-000000000001"
 
 
 async def test_holds_what_it_was_given_tables_for(store: Store) -> None:
@@ -33,7 +35,7 @@ async def test_an_entry_comes_back_as_it_went(store: Store) -> None:
         received_at=NOW + 0.123456789,
         lifetime=59.9999999,
         initial_age=1 / 3,
-        headers=((b"ETag", b'"1"'), (b"x-raw", b"\xff\x00")),
+        headers=((b"ETag", b'"1"'), (b"x-raw", b"\xff\x7f")),
         source_version="2024-01-01",
         last_synced_at=NOW + 0.123,
     )
@@ -287,3 +289,25 @@ async def test_a_cancelled_caller_loses_the_answer_only(store: Store) -> None:
         await put
     await store.put_many([write("b")])
     assert set(await store.get_many([A, B])) == {A, B}
+
+
+async def test_everything_is_forgotten_but_for_what_could_not_be_made_again(store: Store) -> None:
+    await store.put_many([write("a"), write("b"), write("c")])
+    local = await changed(store, user("b"), department_id="d")
+    await store.adopt_many([Write(replace(entry(user("c")), internal_id=GIVEN), {})])
+    await store.invalidate_all()
+    rows = await store.get_many([user("a"), user("b"), user("c")])
+    assert {key.id: (row.item, row.internal_id, row.local) for key, row in rows.items()} == {
+        "b": (None, local.internal_id, {"department_id": "d"}),
+        "c": (None, GIVEN, {}),
+    }
+    again = await store.put_many([write("a")])
+    assert one(user("a"), again).internal_id == derive(user("a"), 0)
+    assert (await store.stats(at=NOW)).entities["user"] == 1
+
+
+async def test_a_check_changes_nothing(store: Store) -> None:
+    await store.put_many([write("a")])
+    before = await store.get_many([user("a")])
+    await store.check()
+    assert await store.get_many([user("a")]) == before

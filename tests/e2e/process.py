@@ -14,7 +14,7 @@ import psutil
 
 from tests.integration.harness import Reachable
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 
 @dataclass

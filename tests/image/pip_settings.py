@@ -2,12 +2,26 @@
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _SECTIONS = {":env:": "global"}
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def hosts() -> set[str]:
+    """The package indexes that this pip asks, as they are addressed, apart from the public one."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    return {urlsplit(url).netloc for url in re.findall(r"https?://[^\s']+", listed)} - {"pypi.org"}
 
 
 def places(directory: Path) -> dict[Path, Path]:

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from proxy.demo.services import Services
+from tests.image import pip_settings
 from tests.image.base import PROJECT, base_name
 from tests.image.engine import Engine, assert_without_rights, running, status_of
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
 USER = 65532
 SITE = "/opt/handshake-proxy/lib/python3.11/site-packages"
+SBOM = "/usr/share/sbom/handshake-proxy.cdx.json"
 PACKAGES = ("config", "proxy", "store")
 MOST = 120 * 10**6
 """Bytes of the image beyond its base, so that a growth is noticed. They are some 75 MB."""
@@ -124,6 +126,33 @@ def test_it_has_the_locked_packages_and_no_other(engine: Engine, image: str) -> 
     alone(engine, image, "python", "-c", "import opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
+def test_its_bill_of_materials_lists_its_packages_and_no_other(engine: Engine, image: str) -> None:
+    text = alone(engine, image, "cat", SBOM)
+    document = json.loads(text)
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    root = document["metadata"]["component"]
+    assert (root["name"], root["version"]) == ("handshake-proxy", _version())
+    listed = {(part["name"], part["version"]) for part in document["components"]}
+    assert len(listed) == len(document["components"])
+    listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    installed = {
+        (name, version)
+        for name, _, version in (
+            line.partition("==") for line in alone(engine, image, "python", "-I", "-c", listing).split()
+        )
+    }
+    assert listed == installed - {("handshake-proxy", _version())}
+    for part in document["components"]:
+        assert part["purl"].startswith("pkg:pypi/")
+        assert part["purl"].endswith(f"@{part['version']}")
+    # Two of the packages say no licence of theirs in a way that can be read.
+    assert sum("licenses" in part for part in document["components"]) >= len(listed) - 2
+    # Nothing of the machine that built it: no path, and no index that it fetched from.
+    assert "file:" not in text
+    assert "/opt/" not in text
+    assert not [key for key in pip_settings.hosts() if key in text]
+
+
 def test_it_has_the_sources_as_they_are_and_nothing_else_of_the_repository(
     engine: Engine, image: str
 ) -> None:
@@ -150,12 +179,12 @@ def test_it_adds_the_program_and_the_data_directory_to_its_base(
 ) -> None:
     changes = json.loads(engine.podman("image", "diff", "--format=json", image))
     assert not changes.get("deleted")
-    assert set(changes["changed"]) <= {"/etc", "/opt", "/run"}
+    assert set(changes["changed"]) <= {"/etc", "/opt", "/run", "/usr", "/usr/share"}
     left_by_the_build = {str(path) for place in places.values() for path in (place, *place.parents)}
     added = {path for path in changes["added"] if not path.startswith("/opt/handshake-proxy/")}
-    assert added - left_by_the_build == {"/opt/handshake-proxy", "/data"}
-    owner = alone(engine, image, "stat", "--format=%u:%g", "/opt/handshake-proxy", "/data").split()
-    assert owner == ["0:0", f"{USER}:{USER}"]
+    assert added - left_by_the_build == {"/opt/handshake-proxy", "/data", "/usr/share/sbom", SBOM}
+    owner = alone(engine, image, "stat", "--format=%u:%g", "/opt/handshake-proxy", SBOM, "/data").split()
+    assert owner == ["0:0", "0:0", f"{USER}:{USER}"]
 
 
 def test_it_says_what_it_is(engine: Engine, image: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -52,8 +53,13 @@ class ScriptedUpstream:
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**22, ssl=self.tls)
+        await self.start()
         return self
+
+    async def start(self, bound: socket.socket | None = None) -> None:
+        """Listen, on a socket of the caller's if there is one."""
+        where: dict[str, Any] = {"host": "127.0.0.1", "port": 0} if bound is None else {"sock": bound}
+        self._server = await asyncio.start_server(self._serve, limit=2**22, ssl=self.tls, **where)
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
@@ -275,7 +281,9 @@ def metric(metrics: Metrics, name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[Proxy]:
-    """The proxy before one upstream; `sections` are laid over the built-in configuration, key by key."""
+    """The proxy before one upstream; `sections` are laid over the built-in configuration, key by key. Its monotonic
+    clock is the other one, unless there is a `monotonic` of its own among them."""
+    monotonic = sections.pop("monotonic", None)
     file = directory / "proxy.yaml"
     main: dict[str, Any] = {"url": url, "listen": "127.0.0.1:0", **sections.pop("upstream", {})}
     document: dict[str, Any] = {
@@ -284,10 +292,12 @@ async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[P
         "ops": {"listen": "127.0.0.1:0"},
         "store": {"url": f"sqlite:///{directory / 'handshake.db'}"},
         **sections,
+        # A test that stops is in a hurry.
+        "limits": {"drain_linger": "0s", **sections.get("limits", {})},
     }
     await asyncio.to_thread(file.write_text, yaml.safe_dump(document))
     clock = Clock()
-    app = App(load(file, {}), clock=clock, monotonic=clock)
+    app = App(load(file, {}), clock=clock, monotonic=monotonic or clock)
     addresses = await app.start()
     try:
         yield Proxy(app, clock, addresses)

@@ -258,12 +258,15 @@ async def test_json_by_any_of_its_names(media_type: str, tmp_path: Path) -> None
         assert "hit" in response.field("cache-status")
 
 
-async def test_a_bulk_body_that_stops_coming_is_cut_and_counted(tmp_path: Path) -> None:
+async def test_a_bulk_body_that_stops_coming_is_408_and_counted(tmp_path: Path) -> None:
     async with (
         services() as upstream,
         running(upstream.url, tmp_path, limits={"idle_timeout": "100ms"}) as proxy,
     ):
         async with proxy.client() as client:
             await client.send(HEAD + b'Content-Length: 17\r\n\r\n{"userIds"')
+            response = await client.receive()
+            assert (response.status, response.field("connection")) == (408, "close")
+            assert response.field("content-type") == "application/problem+json"
             assert await client.ended() == b""
-        assert proxy.metric("requests_total", route="user.bulk", code="499", cache="none") == 1
+        assert proxy.metric("requests_total", route="user.bulk", code="408", cache="error") == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from config.model import LimitsConfig, UpstreamConfig
+from proxy.core.budget import Budget
 from proxy.messages import Answer, Request
 from proxy.metrics import Metrics
 from proxy.server import Server, ServerLimits
@@ -54,6 +55,7 @@ async def passing(url: str, *, within: float | None = None, **config: Any) -> As
         LimitsConfig(),
         metrics,
         via=b"me",
+        buffered=Budget(2**20),
         clock=clock,
         monotonic=clock,
         rng=lambda: 0.0,

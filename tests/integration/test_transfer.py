@@ -92,7 +92,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(
     (directory / "out").write_text("old")
     assert export_to(directory / "out", config) == 1
     assert [file.read_text() for file in directory.iterdir()] == ["old"]
-    assert capfd.readouterr().err == "page: ValueError\n"
+    assert capfd.readouterr().err == "page: SUSPECT_ROW\n"
 
 
 @pytest.mark.parametrize("name", ["handshake.db", "a-directory", "no/such/directory"])

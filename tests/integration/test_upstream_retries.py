@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from config.model import LimitsConfig, UpstreamConfig
+from proxy.core.budget import Budget
 from proxy.exchange import Fetched, UpstreamError
 from proxy.metrics import Metrics
 from proxy.upstream import Upstream
@@ -77,6 +78,7 @@ async def calling(url: str, *, failures: int = MANY, **config: Any) -> AsyncIter
         LimitsConfig(),
         metrics,
         via=b"me",
+        buffered=Budget(2**20),
         clock=clock,
         monotonic=clock,
         rng=lambda: 0.0,

@@ -212,7 +212,8 @@ async def test_who_gets_no_turn_is_not_the_upstreams_fault() -> None:
         await there.idle()
         assert not there.upstream.calls
         assert not there.loader.backing_off
-        assert metric(there.metrics, "upstream_errors_total") == 0
+        assert metric(there.metrics, "upstream_errors_total") == 1
+        assert metric(there.metrics, "upstream_errors_total", reason="overloaded") == 1  # it was not asked
         there.loader._slots.release()
         assert (await there.ask("1")).complete
 

@@ -22,6 +22,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from proxy import messages, server, tunnel
+from proxy.bodies import read_some
 from proxy.core import problem
 from proxy.core.problem import Problem
 from proxy.messages import Answer, BadBodyError, ClientDisconnected, Reply, Request, Streamed, render_head
@@ -238,15 +239,19 @@ def test_a_writer_counts_what_it_has_written() -> None:
 
 async def test_a_body_reader_has_the_methods_that_are_called() -> None:
     recheck = "proxy.tunnel.Tunnel, Request.body and Connection.data_received"
+    bodies = "proxy.bodies.read_some"
     assert EMPTY_PAYLOAD.is_eof(), changed("EMPTY_PAYLOAD", recheck)
     async with unserved() as listener:
         reader = StreamReader(listener(), 16, loop=asyncio.get_running_loop())
         assert not reader.is_eof(), changed("StreamReader.is_eof", recheck)
         reader.feed_data(b"ab")
-        assert await reader.readany() == b"ab", changed("StreamReader.readany", recheck)
+        assert await reader.readchunk() == (b"ab", False), changed("StreamReader.readchunk", bodies)
         reader.feed_eof()
         assert reader.is_eof(), changed("StreamReader.is_eof", recheck)
         assert await reader.readany() == b"", changed("StreamReader.readany at the end", recheck)
+        for body in (reader, EMPTY_PAYLOAD, EMPTY_PAYLOAD):
+            assert await read_some(body) == b"", changed("StreamReader.readchunk at the end", bodies)
+    assert isinstance(ResponseHandler.closed, property), changed("ResponseHandler.closed", "Exchange._watch")
 
 
 def test_a_client_protocol_can_be_taken_over_too() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "threat-model.md"
-_PATHS = re.compile(r"`((?:config|store|proxy|tests|k8s|requirements)/[\w./-]+|Dockerfile|pyproject\.toml)`")
+_PATHS = re.compile(
+    r"`((?:config|store|proxy|tests|k8s|requirements|supply)/[\w./-]+|Dockerfile|pyproject\.toml)`"
+)
 
 
 def _rows() -> list[list[str]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -46,8 +47,8 @@ class Call:
 class FakeUpstream:
     """Has users with versions; answers at once, or when the test lets it."""
 
-    def __init__(self, timeout: float = 4.0) -> None:
-        self.name = "main"
+    def __init__(self, timeout: float, metrics: Metrics) -> None:
+        self.failed = partial(metrics.upstream_failed, "main")
         self.config = SimpleNamespace(timeout=timeout)
         self.users: dict[str, int] = {}
         self.calls: list[Call] = []
@@ -82,6 +83,7 @@ class FakeUpstream:
         *,
         max_body: int,
         within: float,
+        own_credential: bool = True,
     ) -> Fetched:
         """What Upstream.fetch does, as the test has arranged it."""
         single = route.endswith(".single")
@@ -189,6 +191,7 @@ async def world(
     database: Store | None = None,
     upstream_timeout: float = 4.0,
     max_waiters: int = 100_000,
+    max_pending: int = 1024,
     parallel: int = 24,
     refresh_gathers: float = 0.0,
     memory_bytes: int = 2**26,
@@ -203,7 +206,7 @@ async def world(
     metrics = Metrics()
     failures: list[str] = []
     supervisor = Supervisor(lambda name, error: failures.append(f"{name}: {error!r}"))
-    upstream = FakeUpstream(upstream_timeout)
+    upstream = FakeUpstream(upstream_timeout, metrics)
     made: list[World] = []
 
     def clock() -> float:
@@ -229,7 +232,7 @@ async def world(
         "user",
         config,
         cast("Upstream", upstream),
-        Keeper("user", config, store, clock=clock, rng=lambda: 0.0),
+        Keeper("user", config, store, clock=clock, wall=clock, rng=lambda: 0.0),
         metrics=metrics,
         clock=clock,
         monotonic=clock,
@@ -245,6 +248,7 @@ async def world(
         monotonic=clock,
         parallel=parallel,
         max_waiters=max_waiters,
+        max_pending=max_pending,
         refresh_gathers=refresh_gathers,
     )
     resolver = Resolver(

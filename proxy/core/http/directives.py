@@ -32,7 +32,8 @@ def delta_seconds(argument: bytes | None) -> int:
     """The seconds of a directive; what is not a non-negative integer counts as 0, already over (section 4.2.1)."""
     if argument is None or not argument.isdigit():
         return 0
-    return min(int(argument[:20]), _MAX_DELTA)
+    # Cut, for a field may have thousands of digits, but not where zeros lead: they are no part of the number's size.
+    return min(int(argument.lstrip(b"0")[:20] or b"0"), _MAX_DELTA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,8 +120,16 @@ def is_safe_value(value: bytes) -> bool:
 
 
 def render(start_line: bytes, fields: Iterable[RawField]) -> bytes:
-    """A message head, blank line included."""
+    """A message head, blank line included.
+
+    Raises ValueError where a field, or the start line, would end its line before its end. None should come so far; but
+    fields are kept in a store that somebody may have written to, and a head that is split is somebody else's answer.
+    """
     lines = [start_line]
     lines += [name + b": " + value for name, value in fields]
     lines += [b"", b""]
-    return b"\r\n".join(lines)
+    head = b"\r\n".join(lines)
+    ends = len(lines) - 1
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+        raise ValueError("a line of the head is more than one")
+    return head

@@ -15,7 +15,7 @@ that round.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from proxy.core.http.dates import parse_date
@@ -89,6 +89,23 @@ def assess(
         stale_if_error=_window(directives, b"stale-if-error", None),
         must_revalidate=no_stale,
         shareable=bool(directives.keys() & _SHAREABLE),
+    )
+
+
+def bounded(fresh: Freshness, seconds: float, *, while_revalidate: float, if_error: float) -> Freshness:
+    """The same, but of no use, stale or not, `seconds` after receipt, whatever origin and operator say.
+
+    `while_revalidate` and `if_error` are the operator's limits, in seconds: what the origin leaves open gets them.
+    """
+    # Counted from age zero, as a lifetime is: what is old when it comes has as long as what is new.
+    end = fresh.initial_age + seconds
+    lifetime = min(fresh.lifetime, end)
+    revalidated, failing = fresh.stale_while_revalidate, fresh.stale_if_error
+    return replace(
+        fresh,
+        lifetime=lifetime,
+        stale_while_revalidate=min(while_revalidate if revalidated is None else revalidated, end - lifetime),
+        stale_if_error=min(if_error if failing is None else failing, end - lifetime),
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from proxy.core.budget import Budget, Share
 from proxy.core.http.fields import RawField
-from proxy.core.problem import Problem
+from proxy.core.problem import NO_ROOM, Problem
 from proxy.messages import Answer, Reply, Request
 from proxy.metrics import Cache
 from proxy.web.framing import framing_refusal
@@ -47,6 +48,7 @@ class HandshakeRouter:
         guard: Guard,
         observer: Observer,
         *,
+        buffered: Budget,
         clock: Callable[[], float],
     ) -> None:
         async def describe(_: Asked) -> Said:
@@ -59,6 +61,7 @@ class HandshakeRouter:
         self._pages = pages
         self._guard = guard
         self._observer = observer
+        self._buffered = buffered
         self._clock = clock
 
     async def __call__(self, request: Request) -> Answer:
@@ -86,7 +89,8 @@ class HandshakeRouter:
             allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
             return self._failed(request, OTHER, _WRONG_METHOD, [(b"Allow", ", ".join(allowed).encode())])
         try:
-            said = await call.answer(await self._asked(request, call, place))
+            with self._buffered.share() as share:
+                said = await call.answer(await self._asked(request, call, place, share))
         except Failed as failed:
             return self._failed(request, call.route, failed.problem, cache=failed.cache, about=failed.about)
         except Invalid as invalid:
@@ -118,7 +122,7 @@ class HandshakeRouter:
         parent, _, place = path.rpartition(b"/")
         return _Found(self._calls.get(parent + b"/{id}", {}), place.decode("latin-1"))
 
-    async def _asked(self, request: Request, call: Call, place: str) -> Asked:
+    async def _asked(self, request: Request, call: Call, place: str, share: Share) -> Asked:
         body = b""
         if call.operation.takes is not None:
             media_type = request.header("content-type").partition(";")[0].strip().lower()
@@ -127,9 +131,9 @@ class HandshakeRouter:
                 raise Failed(_NOT_JSON)
             if (request.content_length or 0) > BODY_BYTES:
                 raise Failed(_TOO_LARGE)
-            body, is_whole = await request.read_at_most(BODY_BYTES)
+            body, is_whole = await request.read_at_most(BODY_BYTES, share)
             if not is_whole:
-                raise Failed(_TOO_LARGE)
+                raise Failed(NO_ROOM if share.is_refused else _TOO_LARGE)
         return Asked(body, request.target.partition(b"?")[2], place, request.causing_fields)
 
     def _failed(

@@ -1,6 +1,7 @@
 """What a call of the handshake API is given, what it gives back, and what is wrong with it if something is."""
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,8 @@ BATCH_IDS = 10_000
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _MAX_QUERY_FIELDS = 16
-_MAX_NAME = 64
+# What a member or a parameter that was misspelled looks like.
+_TELLABLE = re.compile(r"[A-Za-z_]{1,40}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_FAULTS = 16
 
@@ -54,9 +56,12 @@ class Asked:
     def members(self, known: Collection[str], required: Collection[str] = ()) -> Mapping[str, Any]:
         """The members of the body, which has no others."""
         document = _object(self.body)
+        unknown = [name for name in document if name not in known]
         faults = [
-            Fault(_pointer(name), "is no member of this call") for name in document if name not in known
+            Fault(_pointer(name), "is no member of this call") for name in unknown if _is_tellable(name)
         ]
+        if len(faults) < len(unknown):
+            faults.append(Fault("#", "has a member that is none of this call"))
         faults += [Fault(_pointer(name), "is required") for name in required if name not in document]
         if faults:
             raise Invalid(*faults[:_MAX_FAULTS])
@@ -115,11 +120,14 @@ class Asked:
         found = dict(listed)
         allowed = ", ".join(known) or "none"
         names = [name for name, _ in listed]
+        unknown = [name for name in found if name not in known]
         faults = [
-            Fault(name[:_MAX_NAME], f"is no parameter of this call; known here: {allowed}")
-            for name in found
-            if name not in known
+            Fault(name, f"is no parameter of this call; known here: {allowed}")
+            for name in unknown
+            if _is_tellable(name)
         ]
+        if len(faults) < len(unknown):
+            faults.append(Fault("query", f"has a parameter that is none of this call; known here: {allowed}"))
         faults += [Fault(name, "must be given once") for name in known if names.count(name) > 1]
         if faults:
             raise Invalid(*faults)
@@ -150,6 +158,26 @@ Answer = Callable[[Asked], Awaitable[Said]]
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    document = _decoded(body)
+    # Each member has a colon: where there are no more of them, no member is hidden behind another of its name.
+    if body.count(b":") > len(document):
+        _refuse_repeated(body)
+    return document
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """Of a member that is there twice one parser takes the first, another one the last: neither is ours to choose."""
+    try:
+        names = Counter(name for name, _ in json_split.members(body))
+    except (ValueError, RecursionError):
+        raise Invalid(Fault("#", "must be JSON: an object")) from None
+    repeated = [name for name, times in names.items() if times > 1]
+    if repeated:
+        told = [Fault(_pointer(name), "must be given once") for name in repeated if _is_tellable(name)]
+        raise Invalid(*(told[:_MAX_FAULTS] or [Fault("#", "has a member more than once")]))
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -170,7 +198,12 @@ def _id_fault(value: object) -> str | None:
     return None if is_valid_id(value) else f"must be 1 to {MAX_ID_BYTES} bytes of UTF-8"
 
 
+def _is_tellable(name: str) -> bool:
+    """Whether an unknown name may stand in an answer: another one could be an id or an address that is out of place."""
+    return _TELLABLE.fullmatch(name) is not None
+
+
 def _pointer(name: str) -> str:
     """A JSON pointer to a member of the body, as a URI fragment (RFC 6901 section 6)."""
-    escaped = name[:_MAX_NAME].replace("~", "~0").replace("/", "~1")
+    escaped = name.replace("~", "~0").replace("/", "~1")
     return "#/" + quote(escaped, safe="~!$&'()*+,;=:@", errors="replace")

@@ -223,6 +223,14 @@ def test_an_envelope_with_further_members_is_not_assemblable(body: bytes) -> Non
         SHAPE.parse(body)
 
 
+@pytest.mark.parametrize("text", [b'"\xff"', b'["\xc3"]', b'{"\xed\xa0\x80":1}'])
+@pytest.mark.parametrize("body", [b'{"users":[],"x":%s}', b'{"users":[{"id":"a"}],"count":2,"x":%s}'])
+def test_a_further_member_that_is_no_utf_8_makes_it_no_json(body: bytes, text: bytes) -> None:
+    """RFC 8259 section 8.1: what is passed on as JSON has to be JSON."""
+    with pytest.raises(NotUnderstood):
+        SHAPE.parse(body % text)
+
+
 @pytest.mark.parametrize(
     "count", [b"0", b"2", b"-1", b"1.0", b"1.5", b'"1"', b"null", b"true", b"[]", b"9" * 30]
 )

@@ -260,7 +260,9 @@ def test_the_initial_age_counts() -> None:
         (7.0, 5.0, 12.0),
         (0.0, -1.0, 0.0),
         (7.0, -2.0, 5.0),
-        (7.0, -1e9, 0.0),
+        (7.0, -60.0, 0.0),
+        (7.0, -61.0, LIFETIME),  # received before the clock was set back, nobody knows how long ago
+        (7.0, -1e9, LIFETIME),
     ],
 )
 def test_an_age_is_never_negative_even_when_the_clock_steps_back(

@@ -38,9 +38,11 @@ def test_the_ready_made_problems_have_the_statuses_of_the_contract() -> None:
     assert {name: value.status for name, value in OURS.items()} == {
         "BAD_REQUEST": 400,
         "METHOD_NOT_ALLOWED": 405,
+        "REQUEST_TIMEOUT": 408,
         "HEADERS_TOO_LARGE": 431,
         "INTERNAL": 500,
         "UNKNOWN_CODING": 501,
+        "NO_ROOM": 503,
         "LOOP": 508,
     }
 

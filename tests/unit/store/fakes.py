@@ -129,6 +129,14 @@ class Database:
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
         raise NotImplementedError
 
+    async def invalidate_all(self) -> None:
+        await self.may_write.wait()
+        self._called("invalidate all", [])
+        self.rows = {key: replace(row, item=None) for key, row in self.rows.items()}
+
+    async def check(self) -> None:
+        self._called("check", [])
+
     async def stats(self, *, at: float) -> StoreStats:
         self._called("stats", [])
         stale = sum(entry.ttl(at) < 0 for entry in self.rows.values())

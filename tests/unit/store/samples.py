@@ -7,6 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 from store.base import TableSpec
 from store.entry import Column, Entry, Key, RawHeaders, Write
 from store.sqlite import SqliteStore
+from store.sqlite_opening import Opening
 
 USERS = TableSpec("user", ("name", "email"), (("department_id", "TEXT"), ("is_field_worker", "INTEGER")))
 BUSINESSES = TableSpec("business", ("name",))
@@ -54,6 +55,22 @@ def write(identity: str, item: bytes = b'{"id":"a"}', *, synced: float = NOW, **
 
 def ignore(_operation: str, _seconds: float, _ok: bool) -> None:
     """An `on_operation` for tests that don't look at it."""
+
+
+def opening(
+    path: Path,
+    *,
+    clock: Callable[[], float] = lambda: NOW,
+    on_operation: Callable[[str, float, bool], None] = ignore,
+) -> Opening:
+    return Opening(
+        path=path,
+        tables=TABLES,
+        max_bytes=LARGE,
+        derive_id=derive,
+        on_operation=on_operation,
+        clock=clock,
+    )
 
 
 async def open_store(

@@ -12,9 +12,9 @@ import pytest
 
 from store import migrations
 from store.base import StoreError
-from store.sqlite import SqliteStore, open_or_set_aside
+from store.sqlite import SqliteStore
 from store.sqlite_files import Files, OpenError, error_name
-from tests.unit.store.samples import LARGE, TABLES, derive, ignore, open_store, user, write
+from tests.unit.store.samples import open_store, opening, user, write
 
 
 @pytest.fixture
@@ -23,7 +23,8 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path) -> tuple[SqliteStore | None, str | None]:
-    return await open_or_set_aside(path, TABLES, max_bytes=LARGE, derive_id=derive, on_operation=ignore)
+    store, why, _ = await opening(path).open()
+    return store, why
 
 
 async def filled(path: Path) -> None:

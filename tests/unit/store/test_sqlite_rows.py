@@ -247,7 +247,7 @@ async def test_an_import_gives_back_the_memory_that_it_took(path: Path) -> None:
 
 
 async def test_ids_that_are_all_taken_are_an_error_of_an_import_too(path: Path) -> None:
-    store = await open_store(path, derive_id=lambda _key, _attempt: "same")
+    store = await open_store(path, derive_id=lambda _key, _attempt: GIVEN)
     try:
         await store.put_many([write("a")])
         for call in (store.adopt_many([write("b")]), store.reserve_many([B], at=NOW)):

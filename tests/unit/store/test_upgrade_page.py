@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from store.base import StoreError
-from store.sqlite import open_or_set_aside
-from tests.unit.store.samples import LARGE, TABLES, derive, ignore, open_store, user, write
+from tests.unit.store.samples import open_store, opening, user, write
 
 PAGE = Path(__file__).parents[3] / "docs" / "upgrade.md"
 
@@ -31,7 +30,7 @@ async def test_a_newer_version_takes_back_what_an_older_one_has_set_aside(tmp_pa
             " VALUES ('handshake-proxy', '9999_future', '')"
         )
 
-    older, why = await open_or_set_aside(path, TABLES, max_bytes=LARGE, derive_id=derive, on_operation=ignore)
+    older, why, _ = await opening(path).open()
     assert older is not None
     assert why is not None
     assert "newer than the program" in why

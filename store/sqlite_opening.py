@@ -1,0 +1,103 @@
+"""Opening a database in whatever state its file is, again and again, under one lock."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from store.base import StoreError, TableSpec
+from store.migrations import check_layout
+from store.sqlite import OnOperation, SqliteStore
+from store.sqlite_files import Files, OpenError, OpenFailure, error_name
+from store.sqlite_table import DeriveId
+
+
+class Opened(NamedTuple):
+    """What came of an opening."""
+
+    store: SqliteStore | None
+    """None when no database can be had there now."""
+    why: str | None = None
+    """What was wrong, for a log: it quotes nothing of what was stored."""
+    set_aside: OpenFailure | None = None
+    """Why a file was set aside, if one was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Opens the database of a path, whatever state it is in: a cache can be filled again. See `SqliteStore.open`."""
+
+    path: Path
+    tables: Sequence[TableSpec]
+    max_bytes: int
+    derive_id: DeriveId
+    on_operation: OnOperation
+    clock: Callable[[], float]
+    """Epoch seconds."""
+
+    async def open(
+        self, *, files: Files | None = None, damaged: str | None = None, is_erasure_due: bool = False
+    ) -> Opened:
+        """A file that is corrupt, newer than the program or that can't be migrated is renamed to `<name>.set-aside`, in
+        place of an older one, and a new one is begun.
+
+        `files`: those of the path, if they are locked already; they are taken over. `damaged`: what is known to be
+        wrong with the file, which is then set aside unopened, or deleted if `is_erasure_due`: bytes of what was erased
+        may be in it. Raises ValueError for tables that can't stand beside
+        each other.
+        """
+        check_layout(self.tables)
+        try:
+            files = files or Files(self.path, clock=self.clock)
+        except OpenError as error:
+            return Opened(None, str(error))
+        opened = Opened(None)
+        try:
+            # What is too old to be kept goes whatever else fails; what can't be removed now is tried again.
+            with suppress(OSError):
+                files.expire_set_aside()
+            opened = await self._open(files, damaged, is_erasure_due=is_erasure_due)
+        finally:
+            # Held throughout, so that no other process has the file between one attempt and the next.
+            if opened.store is None:
+                files.release()
+        return opened
+
+    async def _open(self, files: Files, damaged: str | None, *, is_erasure_due: bool) -> Opened:
+        failure: OpenFailure = "corrupt"
+        why = damaged
+        try:
+            if why is None:
+                try:
+                    return Opened(await self._opened(files))
+                except OpenError as error:
+                    if error.failure == "impossible":
+                        return Opened(None, str(error))
+                    failure, why = error.failure, str(error)
+            # What was to be erased must not be kept, whatever else is in there.
+            is_erasure_due = is_erasure_due or files.has_erasure_due()
+            aside = files.set_aside()
+            if is_erasure_due:
+                files.remove_set_aside()
+                why = f"{why}; the file was deleted, for erased rows may have been in it"
+            else:
+                why = f"{why}; the file was renamed to {aside.name}"
+        except OSError as error:
+            said = error_name(error)
+            return Opened(None, f"open: {said}" if why is None else f"{why}; set aside: {said}")
+        try:
+            return Opened(await self._opened(files), why, failure)
+        except StoreError as error:
+            return Opened(None, f"{why.partition(';')[0]}; then {error}", failure)
+
+    async def _opened(self, files: Files) -> SqliteStore:
+        files.renew()
+        return await SqliteStore.open(
+            self.path,
+            self.tables,
+            max_bytes=self.max_bytes,
+            derive_id=self.derive_id,
+            on_operation=self.on_operation,
+            files=files,
+        )

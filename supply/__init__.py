@@ -1,0 +1,1 @@
+"""What the program is made of: whether a pinned release is known to be bad."""

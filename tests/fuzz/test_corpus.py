@@ -1,0 +1,129 @@
+"""The inputs that fuzzing has kept, played through their targets without a fuzzer; and what the targets notice."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fuzz import campaign, samples
+from fuzz.targets import NAMES, load
+from proxy.core.http import dates, fields
+
+MOST = 300_000
+"""Bytes of all that is kept: it is read with each run of the tests, and by people who look at a diff."""
+
+
+def kept(name: str) -> list[bytes]:
+    return [*samples.read(samples.CORPUS, name), *samples.read(samples.KEPT, name)]
+
+
+def broken_by(name: str) -> list[bytes]:
+    """The inputs that are a finding."""
+    target = load(name)
+    found = []
+    for sample in kept(name):
+        try:
+            target.fuzz_one(sample)
+        except Exception:  # noqa: BLE001 - whatever it is, it is a finding
+            found.append(sample)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_input_that_was_kept_is_a_finding(name: str) -> None:
+    assert len(samples.read(samples.CORPUS, name)) >= 5
+    assert broken_by(name) == []
+
+
+def test_each_file_belongs_to_a_target_and_all_together_are_small() -> None:
+    files = [*samples.CORPUS.glob("*"), *samples.KEPT.glob("*")]
+    assert {file.name for file in files} <= {f"{name}.txt" for name in NAMES}
+    assert sum(file.stat().st_size for file in files) < MOST
+
+
+def _always(answer: object) -> Callable[..., object]:
+    return lambda *_, **__: answer
+
+
+# What a mistake would do, and the target that has to see it.
+MISTAKES: list[tuple[str, str, Any]] = [
+    ("bulk_answer", "proxy.core.bulk.is_valid_id", _always(True)),
+    ("bulk_answer", "proxy.core.bulk.AnswerShape._counts", _always(True)),
+    ("bulk_answer", "proxy.core.bulk._check_utf8", _always(None)),
+    (
+        "bulk_answer",
+        "fuzz.targets.bulk_answer.take_requested",
+        lambda items, _: ({i.id: i for i in items}, set()),
+    ),
+    ("bulk_request", "proxy.core.bulk.is_valid_id", _always(True)),
+    ("bulk_request", "proxy.core.bulk._ids_decoder", msgspec.json.Decoder(list[str | int])),
+    (
+        "cache_control",
+        "proxy.core.http.directives.delta_seconds",
+        lambda argument: int((argument or b"0")[:20]),
+    ),
+    ("cache_control", "proxy.core.http.directives.members", lambda value: value.split(b",")),
+    ("fields", "proxy.core.http.fields._NEVER_LISTED", frozenset()),
+    ("fields", "proxy.core.http.fields._HOP_BY_HOP", fields._HOP_BY_HOP - {b"te"}),
+    ("freshness", "proxy.core.http.freshness._FORBIDDING", frozenset({b"no-store"})),
+    ("freshness", "proxy.core.http.freshness._date", lambda _, received_at: received_at),
+    ("http_date", "proxy.core.http.dates._HALF", 150),
+    ("http_date", "proxy.core.http.dates._FORMS", dates._FORMS[:2]),
+    ("json_lines", "proxy.core.json_lines._uuid", str),
+    ("json_lines", "proxy.core.json_lines._DECODE_ERRORS", (UnicodeError,)),
+    ("json_lines", "proxy.core.json_lines._fits_in_a_line", _always(True)),
+    ("json_split", "proxy.core.json_split._decoder", json.JSONDecoder()),
+    ("json_split", "proxy.core.json_split._is_end", lambda text, at, closing: text[at : at + 1] == closing),
+    ("path_template", "config.path_template._DOTS", frozenset()),
+    ("path_template", "config.path_template._CONTROL", re.compile("x^")),
+    ("path_template", "config.path_template._segments_agree", lambda left, right: left == right),
+    ("validation", "proxy.core.http.validation._opaque", lambda etag: etag),
+    ("validation", "proxy.core.http.validation._OF_THE_BODY", frozenset()),
+    ("variant", "fuzz.targets.variant._KEY", frozenset({b"tenant", b"lang", b"x"})),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "mistake"), MISTAKES, ids=[f"{m[0]}-{m[1]}" for m in MISTAKES])
+def test_a_mistake_in_the_program_is_seen(
+    name: str, place: str, mistake: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(name)
+    monkeypatch.setattr(place, mistake)
+    assert broken_by(name)
+
+
+def test_what_is_kept_is_read_as_it_was_written_each_once_and_the_shortest_first(tmp_path: Path) -> None:
+    odd = [b"\n\r\\'\"\0\xff", b"", b"a", b"a"]
+    samples.write(tmp_path, "x", odd)
+    assert samples.read(tmp_path, "x") == [b"", b"a", b"\n\r\\'\"\0\xff"]
+    assert samples.read(tmp_path, "never written") == []
+
+
+def test_a_finding_is_kept_and_the_campaign_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(_command: Path, _seconds: int, *options: str) -> tuple[int, str]:
+        (place,) = (option.partition("=")[2] for option in options if option.startswith("-artifact_prefix="))
+        Path(f"{place}crash").write_bytes(b"the input")
+        return 77, "#5\tNEW    cov: 3 ft: 4 corp: 1/1b"
+
+    monkeypatch.setattr(samples, "KEPT", tmp_path)
+    monkeypatch.setattr(campaign, "_fuzz", breaks)
+    assert campaign.main(["--seconds", "1", "variant"]) == 1
+    assert samples.read(tmp_path, "variant") == [b"the input"]
+    assert "variant is broken by b'the input'" in capsys.readouterr().out
+
+
+def test_a_campaign_without_findings_ends_with_0_and_a_fuzzer_that_fails_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(samples, "KEPT", tmp_path)
+    monkeypatch.setattr(campaign, "_fuzz", lambda *_: (0, ""))
+    assert campaign.main(["--seconds", "1", "variant"]) == 0
+    monkeypatch.setattr(campaign, "_fuzz", lambda *_: (1, "no module named atheris"))
+    with pytest.raises(RuntimeError, match="the fuzzer ended with 1"):
+        campaign.main(["--seconds", "1", "variant"])

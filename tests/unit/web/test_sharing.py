@@ -1,0 +1,120 @@
+"""What of a request sets its caller apart, in each mode."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from config.errors import SecretUnreadable
+from config.model import ResourceConfig
+from config.secret_file import SecretFile
+from proxy.core.http.fields import RawField
+from proxy.messages import Request
+from proxy.web.sharing import CredentialKey, Sharing
+
+TOKEN, TRACE, TENANT = (b"Authorization", b"a"), (b"traceparent", b"t"), (b"X-Tenant", b"1")
+OTHER = (b"Accept", b"*/*")
+
+
+def request(*fields: RawField) -> Request:
+    return cast("Request", SimpleNamespace(fields=fields, causing_fields=fields))
+
+
+def sharing(
+    mode: str, *, own_credential: bool = False, key: CredentialKey | None = None, **config: Any
+) -> Sharing:
+    document = {"id": "/id", "single": {"path": "/u/{id}"}, "sharing": mode, "key_headers": ["x-tenant"]}
+    return Sharing(
+        ResourceConfig.model_validate(document | config),
+        own_credential=own_credential,
+        key=key or CredentialKey(None, made=b"k" * 64),
+        warn=lambda _: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "own_credential", "goes_past", "sent"),
+    [
+        ("anonymous", False, True, (TRACE, TENANT)),
+        ("anonymous", True, True, (TRACE, TENANT)),
+        ("service", False, False, (TOKEN, TRACE, TENANT)),
+        ("service", True, False, (TRACE, TENANT)),
+        ("per_credential", False, False, (TOKEN, TRACE, TENANT)),
+        ("per_credential", True, False, (TOKEN, TRACE, TENANT)),
+    ],
+)
+def test_what_a_credential_means(
+    mode: str,
+    own_credential: bool,
+    goes_past: bool,
+    sent: tuple[RawField, ...],
+) -> None:
+    asked = request(TOKEN, OTHER, TRACE, TENANT)
+    rules = sharing(mode, own_credential=own_credential)
+    assert rules.has_credential(asked) is goes_past
+    assert rules.fill_fields(asked) == sent
+
+
+@pytest.mark.parametrize("mode", ["anonymous", "service"])
+def test_a_credential_is_no_part_of_the_key_where_copies_are_shared(mode: str) -> None:
+    rules = sharing(mode)
+    assert rules.variant(request(TOKEN)) == rules.variant(request(OTHER)) == ""
+    assert rules.variant(request(TOKEN, TENANT)) == rules.variant(request(TENANT)) != ""
+
+
+def test_each_credential_is_a_variant_of_its_own() -> None:
+    rules = sharing("per_credential")
+    asked = [
+        request(TOKEN),
+        request(TOKEN, TENANT),
+        request(TENANT),
+        request((b"cookie", b"a")),
+        request(OTHER),
+    ]
+    assert len({rules.variant(one) for one in asked}) == len(asked)
+    assert rules.variant(request(OTHER, TRACE, TOKEN)) == rules.variant(request((b"AUTHORIZATION", b"a")))
+
+
+@pytest.mark.parametrize("own_credential", [False, True])
+def test_who_has_no_credential_shares_the_row_unless_the_proxy_fills_it_with_its_own(
+    own_credential: bool,
+) -> None:
+    rules = sharing("per_credential", own_credential=own_credential)
+    assert bool(rules.variant(request(OTHER))) is own_credential
+
+
+def test_a_field_that_is_not_said_to_be_a_credential_is_neither_sent_nor_counted() -> None:
+    rules = sharing("per_credential", credential_headers=["cookie"])
+    assert rules.variant(request(TOKEN)) == ""
+    assert rules.fill_fields(request(TOKEN)) == ()
+
+
+def test_two_processes_do_not_hash_alike() -> None:
+    rules = [sharing("per_credential", key=CredentialKey(None, made=made)) for made in (b"1" * 64, b"2" * 64)]
+    assert rules[0].variant(request(TOKEN)) != rules[1].variant(request(TOKEN))
+
+
+def test_the_key_changes_with_the_file_and_never_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("the first key of all")
+    key = CredentialKey(SecretFile(file, at_least=16), made=b"k" * 64)
+    first = key.read()
+    assert first != b"k" * 64
+    file.write_text("the first key of all\n")
+    assert key.read() == first
+    file.write_text("short")
+    assert key.read() == first
+    file.write_text("the second key of all")
+    second = key.read()
+    file.write_text("the first key of all")
+    assert len({first, second, key.read()}) == 3
+
+
+@pytest.mark.parametrize("content", [None, "", "fifteen letters"])
+def test_a_file_without_a_key_is_an_error_at_start(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SecretUnreadable):
+        CredentialKey(SecretFile(file, at_least=16), made=b"k" * 64)
