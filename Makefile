@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check checkov bench bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ image: ## build the container image with docker, podman or buildah, whichever wo
 	    $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) $(BUILD_ARGS) .; \
 	done; \
 	echo "no image was built: none of $(BUILDER) is installed and works (\`docker info\` and so on says why)" >&2; exit 1
+
+test-slow: $(STAMP) ## what takes minutes: kills, restarts, floods and a short soak of real processes
+	@$(BIN)/pytest -m slow -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 test-image: $(STAMP) ## the image and the pod for real (needs root, buildah, debootstrap, podman, runc, catatonit)
 	@$(BIN)/pytest -m image tests/image $(PYTEST_ARGS)

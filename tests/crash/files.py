@@ -4,18 +4,15 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.crash.people import People, Person, TornError, item, version_of
+from tests.crash.people import TO_THE_MILLISECOND, People, Person, TornError, epoch_seconds, item, version_of
 
 QUERY = (
     "SELECT id, user_id, name, email, kaha_id, item, version, department_id, is_field_worker, last_synced_at"
     " FROM users"
 )
-TO_THE_MILLISECOND = 0.002
-"""Seconds by which a stored time may differ."""
 
 
 def copied(directory: Path, into: Path) -> Path:
@@ -69,7 +66,7 @@ def _check_row(person: Person, row: dict[str, Any]) -> None:
         raise TornError(f"{person.id}: the internal id has become {row['id']}")
     _check_item(person, row)
     number = person.local_number(row["department_id"], row["is_field_worker"])
-    synced = datetime.fromisoformat(row["last_synced_at"]).timestamp()
+    synced = epoch_seconds(row["last_synced_at"])
     # Of an erasure that was not answered the row may be what it was, or begun anew.
     if not person.erasing:
         if number not in person.locals:

@@ -8,12 +8,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tests.integration.handshake import internal_id
 from tests.integration.harness import ScriptedUpstream, Seen
 
 VERSION = re.compile(r"-v(\d+)\.")
+
+
+TO_THE_MILLISECOND = 0.002
+"""Seconds by which a time that is shown may differ."""
 
 
 class TornError(Exception):
@@ -41,6 +46,11 @@ def version_of(entity: str, name: Any) -> int:
     if found is None or name != f"{entity}-v{found[1]}.":
         raise TornError(f"{name!r} is no name of {entity}")
     return int(found[1])
+
+
+def epoch_seconds(text: str) -> float:
+    """A time as it is shown and stored."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.rounds import Harness
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 KILLS = 8
 SEED = 20
 

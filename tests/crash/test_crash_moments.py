@@ -20,7 +20,7 @@ from tests.crash.files import copied
 from tests.e2e.process import PATIENCE, serving
 from tests.integration.handshake import internal_id
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 BATCH = 10_000
 """Rows that an import writes at a time."""
 ROWS = 2 * BATCH

@@ -12,7 +12,7 @@ from tests.e2e.busy import LOST, Upstream, Work
 from tests.e2e.process import Process, serving
 from tests.integration.harness import Client
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 RESTARTS = 4
 """Of the two together."""
 WORKERS = 8

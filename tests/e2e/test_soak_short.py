@@ -11,7 +11,7 @@ import pytest
 from bench.soak.run import Outcome, Plan, soak
 from bench.soak.trouble import UPSTREAM
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def _soak(directory: Path, seconds: float, lie: Callable[[bytes], bytes] | None = None) -> Outcome:

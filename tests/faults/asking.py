@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from tests.faults.watch import BULK, HELD, TOKEN, TTL, USER, Watched
+from tests.faults.watch import BULK, HELD, TOKEN, TTL, USER, Watched, until
 from tests.integration.harness import Response
 
 CUT = "cut"
@@ -100,6 +100,13 @@ async def asked(seen: Watched, face: str, user: str = USER) -> Response | str:
             ValueError,
         ):  # the last: half a chunk size is no number
             return CUT
+
+
+async def asked_and_checked(seen: Watched, face: str, outcome: Outcome) -> None:
+    """One request, and what came of it once the call that it caused has ended: its client may hear a moment before."""
+    answer = await asked(seen, face)
+    await until(lambda: not seen.waiting())
+    outcome.check(seen, face, answer)
 
 
 async def answered(seen: Watched, face: str, user: str = USER) -> Response:

@@ -9,7 +9,7 @@ from tests.e2e.process import PATIENCE, serving
 from tests.faults.crowd import crowd, descriptors, has_come_to, many_files, metric
 from tests.faults.sick import SickUpstream
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 COUNT = 5_000
 PER_CONNECTION = 24 * 1024

@@ -11,7 +11,7 @@ from tests.faults.crowd import crowd, metric
 from tests.faults.sick import SickUpstream, says
 from tests.faults.watch import BULK
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 MIB = 2**20
 BUDGET = 16 * MIB

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.asking import CUT, FACES, Outcome, asked, heals, held_is_served, warm
+from tests.faults.asking import CUT, FACES, Outcome, asked_and_checked, heals, held_is_served, warm
 from tests.faults.sick import Endless, SickUpstream, says
 from tests.faults.watch import USER, watched
 from tests.integration.harness import Script
@@ -97,7 +97,7 @@ async def test_an_answer(name: str, face: str, tmp_path: Path) -> None:
         await warm(seen)
         upstream.illness = ill.script
         with seen.hurried(*["timeout"] * ill.hurried):
-            ill.outcome.check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, ill.outcome)
             await held_is_served(seen)
         upstream.illness = None
         await heals(seen, face)

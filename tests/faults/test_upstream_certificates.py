@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.faults.asking import FACES, Outcome, asked, heals, held_is_served, warm
+from tests.faults.asking import FACES, Outcome, asked_and_checked, heals, held_is_served, warm
 from tests.faults.sick import SickUpstream
 from tests.faults.watch import watched
 from tests.integration.harness import ScriptedUpstream
@@ -57,7 +57,7 @@ async def test_a_certificate_that_is_no_good(
             shows(tls, authority)
             await upstream.start()
             calls = len(upstream.upstream.seen)
-            Outcome("tls").check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, Outcome("tls"))
             await held_is_served(seen)
             assert len(upstream.upstream.seen) == calls  # nothing of a request was sent
             authority.issue_cert("localhost").configure_cert(tls)
@@ -86,7 +86,7 @@ async def plain(answer: bytes) -> AsyncIterator[str]:
 async def test_no_tls_on_a_tls_port(face: str, tmp_path: Path) -> None:
     async with plain(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") as url:
         async with watched(url, tmp_path, upstream=SETTINGS) as seen:
-            Outcome("tls").check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, Outcome("tls"))
             await seen.proxy.quiet()
             assert seen.connections() + seen.waiting() == 0
 
@@ -96,7 +96,7 @@ async def test_tls_on_a_plain_port(face: str, tmp_path: Path) -> None:
     async with ScriptedUpstream(answer_ok, tls=server_context(trustme.CA(), "localhost")) as upstream:
         url = upstream.url.replace("https://localhost", "http://127.0.0.1")
         async with watched(url, tmp_path, upstream=SETTINGS) as seen:
-            Outcome("disconnected", again=True).check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, Outcome("disconnected", again=True))
             assert not upstream.seen
             await seen.settled()
 
@@ -108,6 +108,6 @@ async def test_a_handshake_that_hangs(face: str, tmp_path: Path) -> None:
         async with watched(url, tmp_path, upstream=SETTINGS) as seen:
             with seen.hurried("connect_timeout"):
                 outcome = Outcome("connect_timeout", passed=504, again=True)
-                outcome.check(seen, face, await asked(seen, face))
+                await asked_and_checked(seen, face, outcome)
             await seen.proxy.quiet()
             assert seen.connections() + seen.waiting() == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.asking import FACES, Outcome, asked, heals, held_is_served, warm
+from tests.faults.asking import FACES, Outcome, asked_and_checked, heals, held_is_served, warm
 from tests.faults.sick import SickUpstream
 from tests.faults.watch import Watched, watched
 
@@ -22,7 +22,7 @@ async def test_refused(face: str, tmp_path: Path) -> None:
     async with SickUpstream() as upstream, watched(upstream.url, tmp_path, upstream=SETTINGS) as seen:
         await warm(seen)
         await upstream.stop()
-        Outcome("connect", again=True).check(seen, face, await asked(seen, face))
+        await asked_and_checked(seen, face, Outcome("connect", again=True))
         await held_is_served(seen)
         await upstream.start()
         await heals(seen, face)
@@ -36,7 +36,7 @@ async def test_neither_accepted_nor_refused(face: str, tmp_path: Path) -> None:
         await upstream.stop()
         with upstream.deaf(), seen.hurried("connect_timeout"):
             outcome = Outcome("connect_timeout", passed=504, again=True)
-            outcome.check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, outcome)
             await held_is_served(seen)
         await upstream.start()
         await heals(seen, face)
@@ -73,7 +73,7 @@ async def test_a_name_that_is_not_known(face: str, tmp_path: Path, monkeypatch: 
             await warm(seen)
             names.known = False
             await forgotten(seen)
-            Outcome("dns", again=True).check(seen, face, await asked(seen, face))
+            await asked_and_checked(seen, face, Outcome("dns", again=True))
             await held_is_served(seen)
             names.known = True
             await heals(seen, face)
@@ -103,7 +103,7 @@ async def test_a_resolver_that_hangs(face: str, tmp_path: Path, monkeypatch: pyt
             try:
                 with seen.hurried("connect_timeout"):
                     outcome = Outcome("dns", again=True)
-                    outcome.check(seen, face, await asked(seen, face))
+                    await asked_and_checked(seen, face, outcome)
                     await held_is_served(seen)
                 # A thread for each call would be a queue without a bound.
                 assert names.asked == asked_before + 1
@@ -116,5 +116,5 @@ async def test_a_resolver_that_hangs(face: str, tmp_path: Path, monkeypatch: pyt
 async def test_a_name_that_is_no_name(tmp_path: Path) -> None:
     """The system's own resolver, whether there is a network or not."""
     async with watched(f"http://{NAME}", tmp_path, upstream=SETTINGS) as seen:
-        Outcome("dns").check(seen, "pass", await asked(seen, "pass"))
+        await asked_and_checked(seen, "pass", Outcome("dns"))
         await seen.settled()

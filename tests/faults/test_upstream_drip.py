@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.asking import CUT, FACES, Outcome, asked, heals, held_is_served, warm
+from tests.faults.asking import CUT, FACES, Outcome, asked_and_checked, heals, held_is_served, warm
 from tests.faults.sick import SickUpstream
 from tests.faults.watch import watched
 from tests.integration.harness import Seen
@@ -42,7 +42,7 @@ async def test_a_fill_has_its_time_and_no_more(face: str, tmp_path: Path) -> Non
             await warm(seen)
             upstream.illness = Dripping(HEAD)
             with seen.hurried("timeout"):
-                Outcome("timeout").check(seen, face, await asked(seen, face))
+                await asked_and_checked(seen, face, Outcome("timeout"))
                 await held_is_served(seen)
             upstream.illness = None
             await heals(seen, face)
@@ -56,7 +56,7 @@ async def test_a_head_that_drips_has_no_more_either(face: str, tmp_path: Path) -
             await warm(seen)
             upstream.illness = Dripping(b"HTTP/1.1 200 OK\r\nX: ")
             with seen.hurried("timeout"):
-                Outcome("timeout", passed=504).check(seen, face, await asked(seen, face))
+                await asked_and_checked(seen, face, Outcome("timeout", passed=504))
                 await held_is_served(seen)
             upstream.illness = None
             await heals(seen, face)
@@ -97,7 +97,7 @@ async def test_a_drip_that_stops_is_cut(tmp_path: Path) -> None:
     async with SickUpstream() as upstream:
         async with watched(upstream.url, tmp_path, limits={"idle_timeout": "200ms"}) as seen:
             upstream.illness = script
-            Outcome("timeout", passed=CUT).check(seen, "pass", await asked(seen, "pass"))
+            await asked_and_checked(seen, "pass", Outcome("timeout", passed=CUT))
             upstream.illness = None
             await heals(seen, "pass")
             await seen.settled()

@@ -43,6 +43,7 @@ async def read(client: Client, size: int) -> int:
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)  # a GiB in one process that plays all three parts, on a machine that may be busy
 @pytest.mark.parametrize("face", TARGETS)
 async def test_a_gibibyte(face: str, tmp_path: Path) -> None:

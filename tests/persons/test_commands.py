@@ -11,7 +11,7 @@ import pytest
 from tests.integration.lines import configured, entry, fill
 from tests.persons.planted import ITEM, PERSONS, SECRETS, USER, write_secrets
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def command(directory: Path, *arguments: str, code: int, **environment: str) -> bytes:

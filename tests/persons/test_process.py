@@ -27,7 +27,7 @@ from tests.persons.planted import (
     write_secrets,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 RESOURCES = """{
   user: {id: /id, columns: {name: /name, email: /email, phone: /phone, avatar: /avatar, kaha_id: /kahaId},
          sharing: %s, single: {path: "/users/{id}"},
