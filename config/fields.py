@@ -149,10 +149,22 @@ TemplatePath = Annotated[PathTemplate, AfterValidator(_template)]
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,128}")
 
 
+# Fields that frame or route a message, say in which form its answer is wanted, or are new on each hop: in the proxy's
+# own requests they are its own.
+_OURS: Final = re.compile(
+    r"connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*|host|via|expect|content-.*"
+    r"|accept|accept-encoding|range|if-.*|traceparent|tracestate"
+)
+
+
 def _field_name(value: str) -> str:
     name = value.lower()
     if not _FIELD_NAME.fullmatch(name):
         raise ValueError("must be the name of a header field, such as authorization")
+    if _OURS.fullmatch(name):
+        raise ValueError(
+            f"{name} can't tell callers apart: the proxy's own requests have one of their own; take it out"
+        )
     return name
 
 

@@ -137,7 +137,8 @@ class ResourceConfig(Section):
     key_headers: tuple[FieldName, ...] = key(
         (),
         "Request fields whose value is part of the key, such as a tenant. They go with a fill. What a request with "
-        "such a field brings is held in memory alone.",
+        "such a field brings is held in memory alone. Fields that frame, route or negotiate (Host, Content-*, Accept, "
+        "Range, If-* and their like) are refused, here and in `credential_headers`.",
     )
     freshness: FreshnessConfig = key(FreshnessConfig(), "How long what is held may be used.")
     bulk: BulkConfig | None = key(None, "The call for many entities; null: there is none.")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.address import Address
@@ -19,7 +18,7 @@ from proxy.core.budget import Budget
 from proxy.core.policy import usable_until
 from proxy.invalidations import Invalidations
 from proxy.keeper import is_own_copy
-from proxy.log import Refs, logger
+from proxy.log import Refs, logger, place_of
 from proxy.messages import Handler
 from proxy.metrics import Metrics, Sample
 from proxy.server import Server, ServerLimits
@@ -230,12 +229,7 @@ class App:
             self._crashed("request handler", error)
 
     def _crashed(self, name: str, error: BaseException) -> None:
-        # The place, never the message: it may quote what was being handled.
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        at = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else ""
-        self._log.error("internal_error", task=name, error=type(error).__name__, at=at)
+        self._log.error("internal_error", task=name, error=type(error).__name__, at=place_of(error))
 
     async def _render_metrics(self, accept: str) -> tuple[bytes, str]:
         await self._measure()
@@ -276,9 +270,12 @@ class App:
     def _watch_clock(self) -> None:
         """Say when the system's clock was set back: Date fields and times in the database are ahead of it until it has
         caught up, or the program starts anew."""
-        if (ahead := self._clock.ahead()) > self._told_ahead + _CLOCK_STEP:
-            self._told_ahead = ahead
+        ahead = self._clock.ahead()
+        if ahead > self._told_ahead + _CLOCK_STEP:
             self._log.warning("clock_set_back", seconds=round(ahead))
+        else:  # what it has caught up may be lost again
+            ahead = min(self._told_ahead, ahead)
+        self._told_ahead = ahead
 
     def _watch_descriptors(self) -> None:
         """Say when there is no file descriptor left, and when there is one again: whoever can't be accepted for that

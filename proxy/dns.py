@@ -1,6 +1,7 @@
 """Looking up the address of an upstream: one that hangs holds neither a request for long nor the end of the program."""
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -55,7 +56,10 @@ class Resolver(AbstractResolver):
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(end, found)
 
-        threading.Thread(target=work, name="look up", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="look up", daemon=True).start()
+        except RuntimeError as error:  # there are too many, or there is no memory for one
+            raise OSError(errno.EAGAIN, "no thread to be had") from error
         return outcome
 
 

@@ -14,7 +14,8 @@ from proxy.core.bulk import AnswerShape
 from proxy.core.http.fields import RawField
 from proxy.core.policy import Decision
 from proxy.keeper import columns_of
-from proxy.resolver import Found, NotFound, Resolution, Resolver
+from proxy.outcomes import Found, NotFound, Resolution
+from proxy.resolver import Resolver
 from store.base import Page, Position, StoreError
 from store.entry import Column, Entry, Key, Write
 from store.generation import Watch

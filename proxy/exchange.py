@@ -5,6 +5,8 @@ budget, and would not let a head through as it is.
 """
 
 import asyncio
+import errno
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EofStream, StreamReader
 
 from proxy.bodies import read_some
-from proxy.core.http.fields import RawField, is_safe_value, tokens
+from proxy.core.http.fields import RawField, is_safe_value, tokens, values
 from proxy.tunnel import Tunnel
 
 # Field lines that an upstream may send; more is a broken server.
@@ -29,9 +31,17 @@ _MAX_INTERIM = 64
 # What a field line has besides its name and its value: colon, blank, CR and LF.
 _FIELD_OVERHEAD = 4
 
+# A log-in that some servers take for the connection's, whosever request comes next on it (RFC 4559 section 6).
+_CONNECTION_BOUND = re.compile(rb"(?im)^authorization:[ \t]*(?:ntlm|negotiate)\b")
+
 _SWITCHING = 101
+_BODILESS = frozenset({204, 304})
 CUT = frozenset({"disconnected", "reset"})
 """Reasons that the connection has ended by itself."""
+AGAIN_IN = 1.0
+"""Seconds after which it is worth asking again where too many ask at a time."""
+# The process, or its host, has run out of what a connection takes. The upstream was not asked.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 
 Reason = Literal[
     "dns",
@@ -120,6 +130,8 @@ class Exchange:
 
     async def send_head(self, head: bytes) -> None:
         """Write a rendered request head, with its body if that is known."""
+        if _CONNECTION_BOUND.search(head):
+            self._protocol.force_close()
         with self._before_answer():
             await self._writer.write(head)
 
@@ -161,11 +173,14 @@ class Exchange:
         # The parser bounds each line; all of them would be 512 times as much, and are kept with what is stored.
         if sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields) > self._header_bytes:
             raise UpstreamError("protocol")
-        # A transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1).
-        coded = message.chunked and tokens(fields, b"transfer-encoding") != [b"chunked"]
         reason = message.reason.encode("utf-8", "surrogateescape")
-        if coded or not all(is_safe_value(value) for _, value in fields) or not is_safe_value(reason):
+        if _is_miscoded(message.chunked, fields) or not (
+            all(_is_plain(name) and is_safe_value(value) for name, value in fields) and is_safe_value(reason)
+        ):
             raise UpstreamError("protocol")
+        if (method == "HEAD" or message.code in _BODILESS) and _declares_body(fields):
+            # Where the upstream sends it after all, it would be the answer to the next request.
+            self._protocol.force_close()
         return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -220,6 +235,23 @@ class Exchange:
             self._connection.close()
 
 
+def _is_miscoded(chunked: bool, fields: tuple[RawField, ...]) -> bool:  # noqa: FBT001
+    """Whether a transfer coding besides chunked would be taken off without being named (RFC 9112 section 6.1)."""
+    if not values(fields, b"transfer-encoding"):
+        return False
+    return not chunked or tokens(fields, b"transfer-encoding") != [b"chunked"]
+
+
+def _is_plain(name: bytes) -> bool:
+    """Whether a field's name is no other one with a blank, which no rule would know it by (RFC 9112 section 5.1)."""
+    return name.split() == [name]
+
+
+def _declares_body(fields: tuple[RawField, ...]) -> bool:
+    lengths = values(fields, b"content-length")
+    return lengths not in ([], [b"0"]) or bool(values(fields, b"transfer-encoding"))
+
+
 @contextmanager
 def mapped() -> Iterator[None]:
     """Turn what aiohttp raises into an UpstreamError; nothing of the message is kept, it may quote data."""
@@ -229,15 +261,11 @@ def mapped() -> Iterator[None]:
         # aiohttp's own ones concern the connect; the deadline of an exchange is a cancellation at this depth.
         raise UpstreamError("connect_timeout") from error
     except aiohttp.ClientConnectorDNSError as error:
-        raise UpstreamError("dns") from error
+        raise _not_connected("dns", error) from error
     except (aiohttp.ClientSSLError, ssl.SSLError) as error:
         raise UpstreamError("tls") from error
-    except (
-        aiohttp.ClientConnectorError,
-        aiohttp.ClientProxyConnectionError,
-        aiohttp.ClientHttpProxyError,
-    ) as error:
-        raise UpstreamError("connect") from error
+    except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+        raise _not_connected("connect", error) from error
     except aiohttp.ServerDisconnectedError as error:
         raise UpstreamError("disconnected") from error
     except aiohttp.ClientPayloadError as error:
@@ -248,3 +276,9 @@ def mapped() -> Iterator[None]:
         raise UpstreamError("disconnected") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UpstreamError("reset") from error
+
+
+def _not_connected(reason: Reason, error: Exception) -> UpstreamError:
+    if isinstance(error, OSError) and error.errno in _OURS:
+        return UpstreamError("overloaded", retry_after=AGAIN_IN)
+    return UpstreamError(reason)

@@ -24,7 +24,7 @@ _UNCACHEABLE_KEYS = 4096
 # Answers for one caller alone, one after the other, by which an upstream shows that it gives no others.
 _PERSONAL_IN_A_ROW = 3
 _GONE = (404, 410)
-_OK, _NOT_MODIFIED = 200, 304
+_OK, _NOT_MODIFIED, _TOO_MANY = 200, 304, 429
 _Listed = Mapping[str, bulk.Item] | None
 _IDENTITY: tuple[RawField, ...] = ((b"Accept-Encoding", b"identity"),)
 # The proxy's own doing: the upstream was not asked, or is not the one at fault.
@@ -32,7 +32,8 @@ _NOT_ITS_FAULT = frozenset({"circuit_open", "too_large", "overloaded"})
 
 
 class Fetcher:
-    """Calls one resource's upstream. `clock` gives epoch seconds, `monotonic` seconds that never step."""
+    """Calls one resource's upstream. `clock` gives epoch seconds that never step back, `wall` those of the plain clock,
+    which other hosts have too, `monotonic` seconds that never step."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Fetcher:
         *,
         metrics: Metrics,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         monotonic: Callable[[], float],
         rng: Callable[[], float],
         max_body: int,
@@ -63,6 +65,7 @@ class Fetcher:
         self._keeper = keeper
         self._metrics = metrics
         self._clock = clock
+        self._wall = wall
         self._monotonic = monotonic
         self._rng = rng
         self._max_body = max_body
@@ -146,12 +149,13 @@ class Fetcher:
             own_credential=not is_own_copy(self.config, wish.variant),
         )
         if not fetched.ok:
-            return dict.fromkeys(wish.ids, self._not_ok(fetched))
+            return dict.fromkeys(wish.ids, self._not_ok(wish, fetched))
         try:
             return self._bulk_results(wish, fetched, requested_at)
         except bulk.NotUnderstood:
             return dict.fromkeys(wish.ids, self._failure("invalid_answer"))
-        except bulk.TooDeep:
+        except bulk.TooComplex:
+            self._upstream.failed("too_large")
             return self._pass_on(wish)
         except bulk.NotAssemblable as error:
             if not self._warned:
@@ -220,7 +224,7 @@ class Fetcher:
         status = fetched.head.status
         is_gone = status in _GONE
         if not is_gone and not fetched.ok:
-            return self._not_ok(fetched)
+            return self._not_ok(wish, fetched)
         fields = fetched.head.fields
         fresh = self._keeper.assess(wish, fields, requested_at)
         if not (is_gone or status == _OK):
@@ -237,7 +241,8 @@ class Fetcher:
             item = self.answer.item(fetched.body)
         except bulk.NotUnderstood:
             return self._failure("invalid_answer")
-        except bulk.TooDeep:
+        except bulk.TooComplex:
+            self._upstream.failed("too_large")
             return self._pass_on(wish)[entity]
         if item.id != entity:
             return self._failure("invalid_answer")
@@ -247,7 +252,7 @@ class Fetcher:
         """The entity in a single's answer."""
         try:
             item = self.answer.item(fetched.body)
-        except (bulk.NotUnderstood, bulk.TooDeep):
+        except (bulk.NotUnderstood, bulk.TooComplex):
             return None
         return {entity: item} if item.id == entity else None
 
@@ -297,17 +302,21 @@ class Fetcher:
     def _mark(self, wish: Wish) -> None:
         self._uncacheable.update({Key(self.name, entity, wish.variant): None for entity in wish.ids})
 
-    def _not_ok(self, fetched: Fetched) -> Result:
+    def _not_ok(self, wish: Wish, fetched: Fetched) -> Result:
         status = fetched.head.status
-        if status >= 500 or status == 429:  # noqa: PLR2004 - RFC 9110 section 15.6, RFC 6585 section 4
-            return self._failure("status", fetched)
-        return Refused(fetched)
+        if status < 500 and status != _TOO_MANY:  # noqa: PLR2004 - RFC 9110 section 15.6
+            return Refused(fetched)
+        self._upstream.failed("status")
+        wait = retry_after(fetched.head.fields, now=self._wall())
+        # That one caller asks too often must not take the upstream from the others.
+        if status != _TOO_MANY or not is_own_copy(self.config, wish.variant):
+            self._failed_again(wait)
+        return Failure("status", fetched, wait)
 
-    def _failure(self, reason: Reason, response: Fetched | None = None) -> Failure:
+    def _failure(self, reason: Reason) -> Failure:
         self._upstream.failed(reason)
-        wait = retry_after(response.head.fields, now=self._clock()) if response else None
-        self._failed_again(wait)
-        return Failure(reason, response, wait)
+        self._failed_again(None)
+        return Failure(reason)
 
     def _failed_again(self, wait: float | None) -> None:
         self._backoff.failed(self._monotonic(), self._rng, retry_after=wait)

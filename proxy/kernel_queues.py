@@ -30,23 +30,24 @@ def has_unread(transport: asyncio.BaseTransport | None) -> bool:
 
 
 def close_listener(listener: asyncio.Server, at_most: int) -> list[socket.socket]:
-    """Stop listening; returns the connections that waited to be accepted, `at_most` of them.
+    """Stop listening; returns the connections that waited to be accepted, `at_most` of each socket.
 
-    The loop's own close would have them reset. So the socket is held open by a second descriptor, without the loop,
+    The loop's own close would have them reset. So each socket is held open by a second descriptor, without the loop,
     until nobody waits. Who would connect between that and the close is not heard, where that can be had: his kernel
     asks again after a second, and is refused, or finds whoever listens there then.
     """
     waiting: list[socket.socket] = []
-    with suppress(OSError):  # no descriptor is left, or nobody waits (any more)
-        held = socket.socket(fileno=os.dup(listener.sockets[0].fileno()))
-        listener.close()
-        with held:
-            with suppress(OSError):
-                _hear_nobody(held)
-            held.settimeout(0)
-            while len(waiting) < at_most:
-                waiting.append(held.accept()[0])
+    held: list[socket.socket] = []
+    with suppress(OSError):  # no descriptor is left
+        held.extend(socket.socket(fileno=os.dup(bound.fileno())) for bound in listener.sockets)
     listener.close()
+    for each in held:
+        with each, suppress(OSError):  # nobody waits (any more)
+            with suppress(OSError):
+                _hear_nobody(each)
+            each.settimeout(0)
+            for _ in range(at_most):
+                waiting.append(each.accept()[0])  # noqa: PERF401 - what there is when accept raises is kept
     return waiting
 
 

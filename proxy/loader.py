@@ -90,8 +90,9 @@ class Loader:
     """Loads entities of one resource, each at most once at a time.
 
     `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes. While
-    `max_pending` flights wait for their turn nobody may add another one, and at most `max_waiters` requests wait, each
-    at most as long as a call may take. `on_wait` hears of each flight that somebody waits for.
+    `max_pending` flights wait for their turn, half as long as a call may take, nobody may add another one, and at most
+    `max_waiters` requests wait, each at most as long as a call may take. `on_wait` hears of each flight that somebody
+    waits for.
     """
 
     def __init__(
@@ -159,7 +160,10 @@ class Loader:
             self._waiters -= 1
         results: dict[str, Result] = {}
         for entity, flight in flights.items():
-            result = flight.landed.result()[entity] if flight.landed.done() else Failure("timeout")
+            if flight.landed.done():
+                result = flight.landed.result()[entity]
+            else:  # one that still stands in line has asked nobody
+                result = _OVERLOADED if flight.seen is None else Failure("timeout")
             if entity in joined:
                 result = _for_waiter(result, is_same_caller=flight.scope == want.scope)
             if want.single and isinstance(result, Missing) and result.entry.item is None:
@@ -294,7 +298,8 @@ class Loader:
         slots = self._refresh_slots if behind else self._slots
         self._pending += not behind
         try:
-            async with asyncio.timeout(self._fetcher.timeout):
+            # Who has stood in line for longer would hardly be there any more when the answer comes.
+            async with asyncio.timeout(self._fetcher.timeout / 2):
                 await slots.acquire()
         except TimeoutError:  # the upstream is slow for those who have a slot, and was not asked for these
             self._fetcher.overloaded()

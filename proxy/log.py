@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import sys
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -58,6 +59,14 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     """The process's logger."""
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return log
+
+
+def place_of(error: BaseException) -> str:
+    """Where it was raised, file and line. Never the message: it may quote what was being handled."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else ""
 
 
 def trace_id(traceparent: str) -> str | None:

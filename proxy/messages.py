@@ -210,18 +210,16 @@ class Request:
         if self.payload.is_eof() and not self._continue_due and self.payload.exception() is None:
             body = self.payload.read_nowait()  # it has all arrived, as most have
             return body, len(body) <= limit and (share is None or share.take(len(body)))
-        parts: list[bytes] = []
-        size = 0
+        read = bytearray()  # a list of parts would be many times their size, which is what is counted
         try:
             async with asyncio.timeout(self._connection.idle_timeout):
                 async for chunk in self.body():
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size > limit or not (share is None or share.take(len(chunk))):
-                        return b"".join(parts), False
+                    read += chunk
+                    if len(read) > limit or not (share is None or share.take(len(chunk))):
+                        return bytes(read), False
         except TimeoutError:
             raise SlowBodyError from None
-        return b"".join(parts), True
+        return bytes(read), True
 
     async def flush(self) -> None:
         """Wait while the client reads more slowly than it is written to. Raises ClientDisconnected."""
@@ -292,13 +290,13 @@ class Reply:
 
     async def prepare(self, request: Request) -> None:
         """Write the answer. Called by aiohttp."""
-        self.keep_alive = request.keep_alive and not self.close
-        fields = self.fields
-        if not bodiless("GET", self.status):  # a HEAD is told the length that a GET would have had
-            fields = [*fields, (b"Content-Length", b"%d" % len(self.body))]
-        head = render_head(request, self.status, self.reason, fields, keep_alive=self.keep_alive)
-        body = b"" if bodiless(request.method, self.status) else self.body
         try:
+            self.keep_alive = request.keep_alive and not self.close
+            fields = self.fields
+            if not bodiless("GET", self.status):  # a HEAD is told the length that a GET would have had
+                fields = [*fields, (b"Content-Length", b"%d" % len(self.body))]
+            head = render_head(request, self.status, self.reason, fields, keep_alive=self.keep_alive)
+            body = b"" if bodiless(request.method, self.status) else self.body
             if len(body) > FREE:  # put together with its head it would be in memory twice
                 await request.writer.write(head, drain=False)
                 await request.writer.write(body, drain=False)

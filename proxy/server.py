@@ -18,7 +18,6 @@ Only this module touches aiohttp's private names; tests/unit/test_server_canary.
 import asyncio
 import logging
 import math
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,21 +31,18 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from proxy.core import problem
 from proxy.core.http.fields import render
 from proxy.core.problem import Problem
-from proxy.kernel_queues import close_listener, has_unread
+from proxy.kernel_queues import has_unread
+from proxy.listener import Listener
 from proxy.messages import Handler, Reply, Request, reason_phrase
 from proxy.presence import Presence
 
 # Field lines in one head. Servers of the field allow 100 to 200; the bytes are bounded apart from that.
 _MAX_FIELDS = 256
-_BACKLOG = 1024
 # Seconds for which what still comes is read, and dropped, behind an answer to half a request: a connection that is
 # closed with bytes unread is reset, and the answer may be lost with it (RFC 9112 section 9.6).
 _LINGER = 10.0
 # Bytes of a body that are read before anybody wants them. It may be had by each connection.
 _READ_AHEAD = 16 * 1024
-# Bytes that the kernel keeps of a connection until they are read. The event loop reads all of it at a time, before
-# anybody can say that it is too much: left to itself the kernel would let it be 256 KiB for each connection.
-_RECEIVE = 32 * 1024
 # How long a connection that falls idle during a drain may go unnoticed.
 _DRAIN_STEP = 0.05
 # The part of a drain in which new connections are taken at the most: the rest is for what they have asked for.
@@ -168,7 +164,9 @@ class Connection(RequestHandler):
                 return False  # half a request has no answer
             self._last_payload.set_exception(web.RequestPayloadError())
         if self._presence is None:
-            self._presence = Presence(transport, lambda: cast("Request | None", self._current_request))
+            self._presence = Presence(
+                transport, lambda: cast("Request | None", self._current_request), lambda: self._is_waiting
+            )
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -255,6 +253,14 @@ class Connection(RequestHandler):
         if self.is_idle and not has_unread(self._real_transport):
             self.force_close()
 
+    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+        """Write what is left of an answer. Behind that of a client that sends no more the connection is closed,
+        though the head may have promised it before."""
+        resp, is_gone = await super().finish_response(request, resp, start_time)
+        if self._presence is not None and not self._messages:
+            resp.keep_alive = False
+        return resp, is_gone
+
     def cut(self) -> asyncio.Task[None] | None:
         """End the connection and whatever it is doing; returns the task to wait for."""
         handler = self._task_handler
@@ -314,7 +320,7 @@ class Server(web.Server):
         self._open = 0
         self._all_closed = asyncio.Event()
         self._all_closed.set()
-        self._listener: asyncio.Server | None = None
+        self._listener = Listener(self)
 
     def __call__(self) -> Connection:
         """A protocol for a new connection. aiohttp's own would drop our limits when an option is misspelled."""
@@ -350,48 +356,28 @@ class Server(web.Server):
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Bind and accept; return the bound address. Raises OSError."""
-        self._listener = await self._loop.create_server(
-            self, host, port, backlog=_BACKLOG, reuse_address=True
-        )
-        bound: socket.socket = self._listener.sockets[0]
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)  # its connections inherit it
-        name = bound.getsockname()
-        return name[0], name[1]
+        return await self._listener.open(host, port)
 
     def is_quiet(self, within: float) -> bool:
         """Whether nobody is connected, and nobody came within the last seconds."""
         return not self._open and self._loop.time() - self.active_at >= within
-
-    async def _stop_accepting(self) -> None:
-        """Close the listening socket, having taken what is connected."""
-        if self._listener is None:
-            return
-        listener, self._listener = self._listener, None
-        waiting = close_listener(listener, _BACKLOG)
-        try:
-            while waiting:
-                waiting[-1].setblocking(False)  # noqa: FBT003 - the socket's own way to say it
-                await self._loop.connect_accepted_socket(self, waiting.pop())
-        finally:
-            for connected in waiting:
-                connected.close()
 
     async def _finish(self, linger: float, accepting: float) -> None:
         """Return when all connections have ended. Those that are idle end after `linger`, and the listener when nobody
         has come for as long, after `accepting` seconds at the most."""
         began = self._loop.time()
         idle_since: dict[Connection, float] = {}
-        while self._open or self._listener is not None:
+        while self._open or self._listener.is_open:
             now = self._loop.time()
             if now - max(self.active_at, began) >= linger or now - began >= accepting:
-                await self._stop_accepting()
+                await self._listener.stop()
             # Looked at again and again: an answer that was promised a keep-alive before the drain began ends after it.
             connections = [cast("Connection", connection) for connection in self.connections]
             idle_since = {one: idle_since.get(one, now) for one in connections if one.is_idle}
             for connection, since in idle_since.items():
                 if now - since >= linger:
                     connection.close_if_idle()
-            if self._listener is not None:
+            if self._listener.is_open:
                 await asyncio.sleep(_DRAIN_STEP)
                 continue
             with suppress(TimeoutError):
@@ -406,8 +392,7 @@ class Server(web.Server):
             async with asyncio.timeout(timeout):
                 await self._finish(linger, timeout * _ACCEPTING_SHARE)
         except TimeoutError:
-            if self._listener is not None:
-                self._listener.close()
+            self._listener.close()
             handlers = [cast("Connection", connection).cut() for connection in self.connections]
             await asyncio.gather(*(handler for handler in handlers if handler), return_exceptions=True)
             await self._all_closed.wait()

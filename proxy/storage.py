@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from config.model import Config
-from proxy.log import logger
+from proxy.log import logger, place_of
 from proxy.metrics import Metrics
 from proxy.stores import as_write, derive_id, row_shapes, table_specs
 from store.base import Store, StoreError
@@ -105,15 +105,20 @@ class Storage:
         delay = FIRST_DELAY
         while True:
             now = loop.time()
-            await self._database.look(now)
-            if now >= retry_at:
-                if await self.tiers.recover():
-                    delay = FIRST_DELAY
-                else:
-                    retry_at, delay = now + delay, min(MAX_DELAY, 2 * delay)
-            if now >= prune_at and self._database.is_there:
-                prune_at = now + _PRUNE_EVERY
-                await self._prune(self._database)
+            try:
+                await self._database.look(now)
+                if now >= retry_at:
+                    if await self.tiers.recover():
+                        delay = FIRST_DELAY
+                    else:
+                        retry_at, delay = now + delay, min(MAX_DELAY, 2 * delay)
+                if now >= prune_at and self._database.is_there:
+                    prune_at = now + _PRUNE_EVERY
+                    await self._prune(self._database)
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not be the end of all
+                self._log.error(
+                    "internal_error", task="store", error=type(error).__name__, at=place_of(error)
+                )
             await asyncio.sleep(LOOK_EVERY)
 
     async def _prune(self, database: Store) -> None:
@@ -128,6 +133,8 @@ class Storage:
         if set_aside is not None:
             self._metrics.store_set_aside(set_aside)
             self._log.error("store_set_aside", why=why)
+        if self.current is not None and self.current.forgotten:
+            self._log.warning("rows_forgotten", resources=self.current.forgotten)
         self._log.info("store_open", scope="replica", note="entities here are this replica's own, not shared")
 
     def _not_opened(self, why: str) -> None:
@@ -138,6 +145,8 @@ class Storage:
     def _lost(self, loss: Loss, why: str | None) -> None:
         self._metrics.store_lost(loss)
         self._log.error("store_lost", loss=loss, why=why)
+        if loss == "taken":
+            self.tiers.distrust()
 
     async def _remember(self) -> None:
         await self.tiers.remember()

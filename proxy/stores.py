@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from config.model import Config
 from proxy.attributes import LOCAL_ATTRIBUTES
-from proxy.core.bulk import AnswerShape, NotUnderstood, TooDeep
+from proxy.core.bulk import AnswerShape, NotUnderstood, TooComplex
 from proxy.core.json_lines import RowShape
 from proxy.keeper import columns_of
 from store.base import Store, StoreError, TableSpec
@@ -24,9 +24,19 @@ def table_specs(config: Config) -> list[TableSpec]:
             tuple(config.resources[name].columns),
             tuple((attribute.column, attribute.sql_type) for attribute in LOCAL_ATTRIBUTES.get(name, ())),
             partial(_identify, shape.answer),
+            filled_by(config, name),
         )
         for name, shape in row_shapes(config).items()
     ]
+
+
+def filled_by(config: Config, resource: str) -> str:
+    """In whose name the owner is asked for what all share, in a word for the database: rows that were asked for in
+    another's must not be shown any more, for the owner may not have said the same."""
+    one = config.resources[resource]
+    if config.upstreams[one.upstream].credential_file is not None:
+        return "credential_file"
+    return "callers" if one.sharing == "service" else "nobody"
 
 
 def row_shapes(config: Config) -> dict[str, RowShape]:
@@ -45,18 +55,22 @@ def row_shapes(config: Config) -> dict[str, RowShape]:
     }
 
 
-def as_write(shapes: Mapping[str, RowShape], entry: Entry) -> Write:
-    """A representation with the columns of its table."""
+def as_write(shapes: Mapping[str, RowShape], entry: Entry) -> Write | None:
+    """A representation with the columns of its table; None if it can't be read here: how deep an item may go depends on
+    how deep the calls are that read it."""
     if entry.item is None:
         raise ValueError("only a representation has columns")
     shape = shapes[entry.key.resource]
-    return Write(entry, shape.columns(shape.answer.item(entry.item).document))
+    try:
+        return Write(entry, shape.columns(shape.answer.item(entry.item).document))
+    except (NotUnderstood, TooComplex):
+        return None
 
 
 def _identify(answer: AnswerShape, item: bytes) -> str | None:
     try:
         return answer.item(item).id
-    except (NotUnderstood, TooDeep):
+    except (NotUnderstood, TooComplex):
         return None
 
 

@@ -152,7 +152,11 @@ def export_to(file: Path | None, config: Config) -> int:
                 await export_rows(store, config, sink, progress)
         finally:
             await store.close()
-        return ""
+        return (
+            f" ({store.left_out:,} left out, which were not as they had been put there)"
+            if store.left_out
+            else ""
+        )
 
     return _run(work, progress)
 

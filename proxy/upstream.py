@@ -18,9 +18,19 @@ from proxy.core.budget import FREE_FILL, Budget
 from proxy.core.circuit import Circuit, Permit, State
 from proxy.core.http.fields import RawField, render
 from proxy.core.http.retry_after import retry_after
+from proxy.core.http.target import path_and_query
 from proxy.core.retry import RetryBudget, delay
 from proxy.dns import Resolver
-from proxy.exchange import CUT, Exchange, Fetched, Reason, StaleConnectionError, UpstreamError, mapped
+from proxy.exchange import (
+    AGAIN_IN,
+    CUT,
+    Exchange,
+    Fetched,
+    Reason,
+    StaleConnectionError,
+    UpstreamError,
+    mapped,
+)
 from proxy.log import logger
 from proxy.metrics import Metrics
 
@@ -37,8 +47,9 @@ _DNS_TTL = 10
 _PASSING = frozenset({"dns", "connect", "connect_timeout", "disconnected", "reset", "body"})
 _PASSING_STATUSES = frozenset({502, 503, 504})
 _TOO_MANY = 429
-# Seconds after which it is worth asking again where too many ask at a time.
-_AGAIN_IN = 1.0
+# Seconds by which a deadline is noticed late where the event loop was blocked: an answer may have come, and nobody has
+# looked.
+_LATE = 0.5
 # An upstream that fails does so many times a second; the metric counts each, the log says it now and then, in seconds.
 _LOG_EVERY = 10.0
 # The upstream has answered, and is well: what it said is too much for us.
@@ -78,6 +89,7 @@ class Upstream:
         self._buffered = buffered
         self._under_way = 0
         """Requests that have a connection or wait for one."""
+        self._turns = asyncio.Semaphore(config.max_connections)
         self._logged: dict[Reason, float] = {}
         """When each kind of failure was last logged; there are as many as `Reason` has words."""
         self._clock = clock
@@ -105,7 +117,7 @@ class Upstream:
     async def start(self) -> None:
         """Make the pool; nothing is connected yet. Raises OSError or ssl.SSLError for unusable TLS files."""
         self._connector = aiohttp.TCPConnector(
-            limit=self.config.max_connections,
+            limit=0,  # that is what the turns are for: who waits for one is not the upstream's doing
             keepalive_timeout=_KEEP_ALIVE,
             ttl_dns_cache=_DNS_TTL,
             resolver=Resolver(lambda: self.config.connect_timeout),
@@ -146,11 +158,19 @@ class Upstream:
             return []
         return [(b"Authorization", b"Bearer " + self._credential.read().encode())]
 
+    @property
+    def _by_absolute_form(self) -> bool:
+        """Whether an egress proxy is told by the target where a request goes (RFC 9112 section 3.2.2)."""
+        return self._egress is not None and self._url.scheme == "http"
+
+    def takes(self, method: str, target: bytes) -> bool:
+        """Whether a request with that target can be sent to this upstream, and nowhere else."""
+        return not self._by_absolute_form or path_and_query(method, target) is not None
+
     def render(self, method: str, target: bytes, fields: list[RawField]) -> bytes:
-        """A request head. An egress proxy before a plain upstream wants the absolute form (RFC 9112 section 3.2.2)."""
-        if self._egress is not None and self._url.scheme == "http":
-            if target.startswith(b"/"):
-                target = b"http://" + self.host + target
+        """A request head. An egress proxy is never told another place than the upstream. `takes` comes before it."""
+        if self._by_absolute_form:
+            target = b"http://" + self.host + (path_and_query(method, target) or b"")
             if self._egress_auth is not None:
                 fields = [*fields, (b"Proxy-Authorization", self._egress_auth.encode())]
         return render(b"%b %b HTTP/1.1" % (method.encode(), target), fields)
@@ -159,41 +179,60 @@ class Upstream:
     async def open(self, *, fresh: bool = False, within: float | None = None) -> AsyncIterator[Exchange]:
         """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError.
 
-        It is waited for `within` so many seconds, or the upstream's `timeout`, while all connections are in use; when
-        `max_pending` requests do so already, it fails at once.
+        It takes at most `within` seconds, or the upstream's `timeout`, and half of that at most to wait while all
+        connections are in use; when `max_pending` requests do so already, it fails at once.
         """
         self._enter()
         exchange: Exchange | None = None
         try:
-            with mapped():
-                connection, reused = await self._connect(fresh=fresh, within=within)
-            exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
-            yield exchange
+            async with self._turn(within) as left:
+                with mapped():
+                    connection, reused = await self._connect(fresh=fresh, within=left)
+                exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
+                try:
+                    yield exchange
+                finally:
+                    exchange.close()
         except UpstreamError as error:
-            cut_by_us = exchange is not None and exchange.aborted and error.reason in CUT
+            cut_by_us = exchange is not None and exchange.aborted and error.reason in CUT | {"body"}
             if not cut_by_us and not isinstance(error, StaleConnectionError):
                 self.failed(error.reason)
             raise
         finally:
             self._under_way -= 1
-            if exchange is not None:
-                exchange.close()
+
+    @asynccontextmanager
+    async def _turn(self, within: float | None) -> AsyncIterator[float]:
+        """Leave to have a connection, and the seconds that are left for it. Raises UpstreamError.
+
+        Half of the time is left, at least: who has stood in line for longer would not see the answer.
+        """
+        loop = asyncio.get_running_loop()
+        within = self.config.timeout if within is None else within
+        until = loop.time() + within
+        try:
+            async with asyncio.timeout_at(until - within / 2):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UpstreamError("overloaded", retry_after=AGAIN_IN) from None
+        try:
+            yield max(until - loop.time(), within / 2)
+        finally:
+            self._turns.release()
 
     def _enter(self) -> None:
         """Count a request that wants a connection, unless too many wait for one. Raises UpstreamError."""
         if self._under_way >= self.config.max_connections + self.config.max_pending:
             self.failed("overloaded")
-            raise UpstreamError("overloaded", retry_after=_AGAIN_IN)
+            raise UpstreamError("overloaded", retry_after=AGAIN_IN)
         self._under_way += 1
 
-    async def _connect(
-        self, *, fresh: bool, within: float | None
-    ) -> tuple[aiohttp.connector.Connection, bool]:
+    async def _connect(self, *, fresh: bool, within: float) -> tuple[aiohttp.connector.Connection, bool]:
         """A connection, and whether it was used before."""
         if self._connector is None or self._target is None:
             raise RuntimeError("start() comes first")
         timeout = aiohttp.ClientTimeout(
-            connect=self.config.timeout if within is None else within,
+            connect=within,
             sock_connect=self.config.connect_timeout,
         )
         while True:
@@ -241,7 +280,8 @@ class Upstream:
 
         With the upstream's own credential if there is one, unless the request is made in somebody else's name.
 
-        It is idempotent. While the circuit is open it fails at once.
+        It is idempotent. While the circuit is open it fails at once. What is the proxy's own trouble ("overloaded"),
+        and 429 to what was asked in somebody else's name, do not count for it.
         """
         now = self._monotonic()
         permit = self._circuit.admit(now)
@@ -261,7 +301,11 @@ class Upstream:
         except BaseException:
             self._circuit.abandon(permit)
             raise
-        self._circuit.record(permit, self._monotonic(), ok=not _is_failure(fetched.head.status))
+        status = fetched.head.status
+        # That it has had too much of one caller is no word about the others; as the answer to a probe it is one.
+        about_one = status == _TOO_MANY and not own_credential
+        if permit.is_probe or not about_one:
+            self._circuit.record(permit, self._monotonic(), ok=about_one or not _is_failure(status))
         return fetched
 
     async def _tried(self, call: "_Call", within: float, permit: Permit) -> Fetched:
@@ -315,20 +359,25 @@ class Upstream:
         try:
             async with asyncio.timeout_at(deadline):
                 try:
-                    return await self._exchanged(call, fresh=False)
+                    return await self._exchanged(call, deadline, fresh=False)
                 except StaleConnectionError:
-                    return await self._exchanged(call, fresh=True)
+                    return await self._exchanged(call, deadline, fresh=True)
         except TimeoutError:
-            self.failed("timeout")
-            raise UpstreamError("timeout") from None
+            if asyncio.get_running_loop().time() - deadline > _LATE:
+                error = UpstreamError("overloaded", retry_after=AGAIN_IN)
+            else:
+                error = UpstreamError("timeout")
+            self.failed(error.reason)
+            raise error from None
 
-    async def _exchanged(self, call: "_Call", *, fresh: bool) -> Fetched:
+    async def _exchanged(self, call: "_Call", deadline: float, *, fresh: bool) -> Fetched:
         start = self._monotonic()
         credential = self.credential() if call.own_credential else []
         head = [(b"Host", self.host), *call.fields, *credential, (b"Via", b"1.1 " + self.via)]
         if call.body:
             head.append((b"Content-Length", b"%d" % len(call.body)))
-        async with self.open(fresh=fresh) as exchange:
+        left = deadline - asyncio.get_running_loop().time()
+        async with self.open(fresh=fresh, within=left) as exchange:
             await exchange.send_head(self.render(call.method, call.target, head) + call.body)
             await exchange.end_request()
             response = await exchange.receive_head(call.method)
@@ -338,17 +387,15 @@ class Upstream:
 
     async def _whole(self, exchange: Exchange, max_body: int) -> bytes:
         """The body of a response, if it is not too large and there is room for it. Raises UpstreamError."""
-        parts: list[bytes] = []
-        size = 0
+        read = bytearray()  # a list of parts would be many times their size, which is what is counted
         with self._buffered.share(FREE_FILL) as share:
             async for chunk in exchange.body():
-                parts.append(chunk)
-                size += len(chunk)
-                if size > max_body:
+                read += chunk
+                if len(read) > max_body:
                     raise UpstreamError("too_large")
                 if not share.take(len(chunk)):
-                    raise UpstreamError("overloaded", retry_after=_AGAIN_IN)
-            return b"".join(parts)
+                    raise UpstreamError("overloaded", retry_after=AGAIN_IN)
+            return bytes(read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from proxy.core.policy import Limits
 from proxy.entities import Entities
 from proxy.fetcher import Fetcher
 from proxy.invalidations import Invalidations
-from proxy.keeper import Keeper
+from proxy.keeper import Keeper, has_own_copies
 from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Cache, Metrics
@@ -179,6 +179,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         Keeper(name, config, parts.store, clock=parts.clock, wall=parts.wall, rng=parts.rng),
         metrics=parts.metrics,
         clock=parts.clock,
+        wall=parts.wall,
         monotonic=parts.monotonic,
         rng=parts.rng,
         max_body=parts.config.limits.cached_response,
@@ -204,6 +205,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         metrics=parts.metrics,
         on_invalidated=parts.invalidations.note,
         clock=parts.clock,
+        own_for=config.freshness.ttl if has_own_copies(config) else None,
     )
     own_credential = upstream.config.credential_file is not None
     return Resource(

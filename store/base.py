@@ -26,6 +26,8 @@ class TableSpec:
     """Attributes that are ours and survive refreshes: (name, SQL type)."""
     identify: Callable[[bytes], str | None] | None = field(default=None, compare=False)
     """The external id that an item names, None if it is no item: what is read and says otherwise is damaged."""
+    filled_by: str = ""
+    """In whose name the owner is asked for rows, in a word: what was asked for in another's is forgotten at opening."""
 
     @property
     def table(self) -> str:

@@ -95,6 +95,10 @@ class Entry:
         """The same entry as a database holds it."""
         return replace(self, internal_id=internal_id, version=version, local=local, durable=True)
 
+    def unconfirmed(self) -> "Entry":
+        """The same entry as long as no database holds it."""
+        return replace(self, internal_id=None, local=NO_LOCALS, durable=False)
+
 
 class Write(NamedTuple):
     """An entry on its way into a store, with the columns for the person who reads the table."""

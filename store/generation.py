@@ -46,6 +46,12 @@ class Generations:
         """Every variant of this entity was dropped."""
         self._count(key[:2])
 
+    def all_changed(self) -> None:
+        """Nothing stands as it stood."""
+        self._now += 1
+        for watched in self._watched.values():
+            watched.changed_at = self._now
+
     def _count(self, name: _Name) -> None:
         watched = self._watched.get(name)
         if watched is not None:

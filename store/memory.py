@@ -221,6 +221,12 @@ class MemoryTier:
             self._evicted.pop(hash(key), None)
             self._drop(key)
 
+    def unconfirm(self, key: Key) -> None:
+        """No database holds the entry any more, if one did."""
+        slot = self._cache.plain(key)
+        if slot is not None and slot.entry is not None and slot.entry.durable:
+            self.put(slot.entry.unconfirmed(), slot.usable_until)
+
     def clear(self) -> None:
         """Forget everything; not an eviction."""
         for key in list(self._cache):

@@ -49,6 +49,9 @@ FIXED_COLUMNS = (
     *_STALE_COLUMNS,
 )
 
+_FILLED_BY_ANOTHER = "_forgotten"
+"""What a table is called while its representations are dropped, within a transaction."""
+
 _LOCAL_TYPES = ("TEXT", "INTEGER", "REAL")
 
 
@@ -74,10 +77,16 @@ def _rewrite(db: "Database") -> None:
         db.execute(f"PRAGMA user_version = {REWRITE_DUE}")
 
 
+def _filled_by(db: "Database") -> None:
+    # Empty until the next opening: who has filled the rows of an earlier version nobody knows.
+    db.execute(f"ALTER TABLE {REGISTRY} ADD COLUMN filled_by TEXT")
+
+
 STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_registry", _registry),
     ("0002_stale_columns", _stale_columns),
     ("0003_rewrite", _rewrite),
+    ("0004_filled_by", _filled_by),
 )
 """Applied in this order. A step that changes the entities' tables goes through the registry."""
 
@@ -87,9 +96,10 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None:
-    """Bring the schema up to date, and look at a little of everything. Except after an upgrade, which may want a new
-    index, the cost does not grow with the rows.
+def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[str]:
+    """Bring the schema up to date, and look at a little of everything. The cost does not grow with the rows, except
+    after an upgrade, which may want a new index, and for the resources that are returned: their rows were filled in
+    another's name than they would be now, and have lost their representations.
 
     Raises OpenError or the driver's errors, having changed nothing of the step that failed.
     """
@@ -98,7 +108,7 @@ def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None
     if not _is_up_to_date(connection):
         _migrate(connection)
     try:
-        _follow_configuration(connection, tables)
+        forgotten = _follow_configuration(connection, tables)
     except FOREIGN_ERRORS as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -108,6 +118,7 @@ def prepare(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None
         names = [spec.id_column, *spec.columns, *(name for name, _ in (*spec.local_columns, *FIXED_COLUMNS))]
         lengths = ", ".join(f"length(CAST({quoted(name)} AS BLOB))" for name in names)
         connection.execute(f"SELECT {lengths} FROM {quoted(spec.table)} LIMIT 1").fetchone()
+    return forgotten
 
 
 def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[TableSpec]:
@@ -121,7 +132,7 @@ def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[T
     found = []
     for spec in tables:
         # SQLite would read the name of a column that is not there as a text.
-        names = _columns(connection, spec)
+        names = _columns(connection, spec.table)
         if names:
             local = tuple(column for column in spec.local_columns if column[0].lower() in names)
             columns = tuple(name for name in spec.columns if name.lower() in names)
@@ -131,7 +142,7 @@ def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[T
 
 def check_layout(tables: Sequence[TableSpec]) -> None:
     """Raises ValueError for names that can't stand beside each other in one database."""
-    taken = {REGISTRY}
+    taken = {REGISTRY, _FILLED_BY_ANOTHER}
     for spec in tables:
         if spec.table.lower() in taken:
             raise ValueError(f"two resources would share the table {spec.table!r}")
@@ -182,18 +193,29 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise OpenError(f"migrate: {type(error).__name__}", "migration") from None
 
 
-def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> None:
+def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[str]:
+    forgotten = []
     connection.execute("BEGIN IMMEDIATE")
     for spec in tables:
         table = quoted(spec.table)
+        if is_another := bool(_columns(connection, spec.table)) and _is_filled_by_another(connection, spec):
+            connection.execute(f"ALTER TABLE {table} RENAME TO {_FILLED_BY_ANOTHER}")
         connection.execute(_table_sql(spec))
-        names = _columns(connection, spec)
+        if is_another:
+            # Before there are indexes and triggers of the new table, which have the names of the old one's.
+            _keep_ids_alone(connection, spec, _FILLED_BY_ANOTHER)
+            forgotten.append(spec.resource)
+        names = _columns(connection, spec.table)
         for name, kind in _configured(spec):
             if name.lower() not in names:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {kind}")
         connection.execute(
             f"INSERT OR IGNORE INTO {REGISTRY} (resource, table_name) VALUES (?, ?)",
             (spec.resource, spec.table),
+        )
+        connection.execute(
+            f"UPDATE {REGISTRY} SET filled_by = :word WHERE resource = :resource AND filled_by IS NOT :word",
+            {"word": spec.filled_by, "resource": spec.resource},
         )
         # The longest unsynced first, among those that hold an item or among those that lost it; by id among those of
         # the same time, so that a list goes on behind any of them. An earlier version had the index without the id.
@@ -207,11 +229,40 @@ def _follow_configuration(connection: sqlite3.Connection, tables: Sequence[Table
         connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({columns})")
         _count(connection, spec)
     connection.execute("COMMIT")
+    return forgotten
 
 
-def _columns(connection: sqlite3.Connection, spec: TableSpec) -> set[str]:
+def _is_filled_by_another(connection: sqlite3.Connection, spec: TableSpec) -> bool:
+    told = f"SELECT 1 FROM {REGISTRY} WHERE resource = ? AND filled_by <> ?"
+    return connection.execute(told, (spec.resource, spec.filled_by)).fetchone() is not None
+
+
+def _keep_ids_alone(connection: sqlite3.Connection, spec: TableSpec, filled: str) -> None:
+    """Fill the new table from the old one, as an invalidation of every row would, and drop that.
+
+    To overwrite each representation would take half a minute for 256 MiB, and as much log. So they are dropped as they
+    are, and the opening ends with a rewrite (`REWRITE_DUE`), which is quick now that there is little left.
+    """
+    kept = ["id", spec.id_column, "version", "last_synced_at", "received_at", "lifetime", "initial_age"]
+    kept += [name for name, _ in spec.local_columns if name.lower() in _columns(connection, filled)]
+    names = ", ".join(map(quoted, kept))
+    connection.execute(
+        f"INSERT INTO {quoted(spec.table)} ({names}, invalidated)"
+        f" SELECT {names}, max(invalidated, {INVALIDATED}) FROM {quoted(filled)}"
+    )
+    connection.execute("PRAGMA secure_delete = OFF").fetchall()
+    try:
+        connection.execute(f"DROP TABLE {quoted(filled)}")
+    finally:
+        connection.execute("PRAGMA secure_delete = ON").fetchall()
+    connection.execute(f"UPDATE {REGISTRY} SET entities = 0 WHERE resource = ?", (spec.resource,))
+    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+        connection.execute(f"PRAGMA user_version = {REWRITE_DUE}")
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     """Of the table as it is, in lower case; none if there is no table."""
-    return {row[1].lower() for row in connection.execute(f"PRAGMA table_info({quoted(spec.table)})")}
+    return {row[1].lower() for row in connection.execute(f"PRAGMA table_info({quoted(table)})")}
 
 
 def _configured(spec: TableSpec) -> list[tuple[str, str]]:

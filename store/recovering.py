@@ -1,7 +1,6 @@
 """A database that comes back: opened again by itself when it is lost, damaged, or could not be had at first."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +25,7 @@ _PASSING = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_LOCKED", "SQLITE_NOMEM")
 
 Loss = Literal["corrupt", "deleted", "log", "taken", "unusable"]
 """Why a database was given up: SQLite calls it damaged; its file was deleted or replaced; its log or index was; another
-process has it now; it can't be read or written although nobody has locked it."""
+process has it now, and may have changed or erased anything; new connections work where the old ones did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class RecoveringStore:
         self._resources = frozenset(spec.resource for spec in opening.tables)
         self._store: SqliteStore | None = None
         self._leaving: SqliteStore | None = None
-        self._files: Files | None = None  # of the one that was given up, locked
+        self._files: Files | None = None  # locked, while there is no database
         self._why: str | None = None
         self._damaged: str | None = None
         self._is_erasure_due = False
@@ -86,8 +85,11 @@ class RecoveringStore:
     async def look(self, now: float) -> None:
         """Give up a database that is lost; open one where there is none, if it is time. `now`: monotonic seconds."""
         store = self._store
-        if store is not None and (loss := await self._loss(store)) is not None:
-            await self._give_up(store, loss)
+        if store is not None:
+            if (loss := await self._loss(store)) is not None:
+                await self._give_up(store, loss)
+            elif self._hard_failures >= _HARD_FAILURES and now >= self._next_attempt:
+                await self._replace(store, now)
         if self._store is None and not self._is_closed and now >= self._next_attempt:
             await self._attempt(now)
 
@@ -151,10 +153,10 @@ class RecoveringStore:
         try:
             await store.check()
         except StoreError:
-            if not (store.last_failure or "").startswith(_PASSING):
-                self._hard_failures += 1
+            self._has_failed(store)
             raise
-        self._hard_failures = 0
+        if not store.is_suspect:
+            self._hard_failures = self._failures = 0
 
     async def stats(self, *, at: float) -> StoreStats:
         """See `store.base.Store`."""
@@ -184,20 +186,37 @@ class RecoveringStore:
     async def _loss(self, store: SqliteStore) -> Loss | None:
         if store.is_suspect and not store.is_damaged:
             # If that fails it is tried again, and nobody reads the file before.
-            with suppress(StoreError):
+            try:
                 await store.verify()
-        if store.is_damaged:
-            return "corrupt"
+            except StoreError:
+                self._has_failed(store)
+        displaced = None if store.is_damaged else await store.displaced()
+        return "corrupt" if store.is_damaged else displaced
+
+    def _has_failed(self, store: SqliteStore) -> None:
+        if not (store.last_failure or "").startswith(_PASSING):
+            self._hard_failures += 1
+
+    async def _replace(self, store: SqliteStore, now: float) -> None:
+        """Open it anew beside the connections in use, which stay if the new ones are no better: what can be read goes
+        on being read. Nobody uses either meanwhile."""
+        self._store, self._leaving = None, store
+        why = store.last_failure
         try:
-            displaced = store.displaced()
-        except StoreError:
-            return "taken"
-        if displaced is None and self._hard_failures >= _HARD_FAILURES:
-            return "unusable"
-        return displaced
+            opened = await self._opening.beside(store.files)
+        except StoreError as error:
+            self._store, self._leaving = store, None
+            self._fail(now, str(error))
+            return
+        self._hooks.on_lost("unusable", why)
+        self._store, self._leaving = opened, store
+        self._hard_failures = self._failures = 0
+        await store.part()
+        self._leaving = None
+        self._hooks.on_opened(None, None)
 
     async def _give_up(self, store: SqliteStore, loss: Loss) -> None:
-        """Close it. Of a log without a name all that is in it goes into the database by that."""
+        """Close it. Of a log without a name all that is in it goes into the database by that, or into a copy."""
         await self._hooks.remember()
         self._store, self._leaving = None, store
         self._hard_failures = 0
@@ -210,12 +229,15 @@ class RecoveringStore:
         self._hooks.on_lost(loss, self._why)
         self._files = await store.part()
         self._leaving = None
+        if loss == "log" and store.is_damaged:
+            self._damaged = "in use: the log was deleted, and could not be written into the database"
 
     async def _attempt(self, now: float) -> None:
         files, self._files = self._files, None
         opened = await self._opening.open(
             files=files, damaged=self._damaged, is_erasure_due=self._is_erasure_due
         )
+        self._files = opened.files
         if opened.set_aside is not None:
             self._damaged = None
             self._is_erasure_due = False
@@ -225,16 +247,19 @@ class RecoveringStore:
             try:
                 await self._hooks.bring_back(store)
             except StoreError as error:
-                await store.close()
+                self._files = await store.part()
                 store, why = None, f"bring back: {error}"
             except BaseException:
                 await store.close()
                 raise
         if store is None:
             self._why = why
-            self._next_attempt = now + min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 10))
-            self._failures += 1
-            self._hooks.on_failed(why or "")
+            self._fail(now, why or "")
             return
         self._store, self._is_anew, self._failures = store, False, 0
         self._hooks.on_opened(why, opened.set_aside)
+
+    def _fail(self, now: float, why: str) -> None:
+        self._next_attempt = now + min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        self._hooks.on_failed(why)

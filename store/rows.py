@@ -22,7 +22,8 @@ _PRECISION = 0.001
 class Rows:
     """Reads of a database, and changes of one row, for a memory tier that is to show nothing older than they do.
 
-    `promote(entry)` takes what was read into memory. `on_lookup(resource, "database", result)`: hit, miss or error, for
+    `erasures` are of entities. `promote(entry)` takes what was read into memory, and `on_changed(row)` is told of each
+    row that was changed. `on_lookup(resource, "database", result)`: hit, miss or error, for
     each key that was read. `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what
     failed besides: find, reserve, change or unsynced. The database and what is written behind are others' to
     close.
@@ -34,8 +35,10 @@ class Rows:
         behind: WriteBehind,
         memory: MemoryTier,
         generations: Generations,
+        erasures: Generations,
         *,
         promote: Callable[[Entry], None],
+        on_changed: Callable[[Entry], None],
         on_lookup: Callable[[str, str, str], None],
         on_result: Callable[[str, bool], None],
         on_error: Callable[[str], None],
@@ -44,7 +47,9 @@ class Rows:
         self._behind = behind
         self._memory = memory
         self._generations = generations
+        self._erasures = erasures
         self._promote = promote
+        self._on_changed = on_changed
         self._on_lookup = on_lookup
         self._on_error = on_error
         self._reads = GatheredReads(database, on_result=on_result)
@@ -154,13 +159,18 @@ class Rows:
     async def _change(self, key: Key, local: Mapping[str, Column], synced_at: float | None) -> Entry | None:
         async with self._behind.quiet(key):
             was_forgotten = self._behind.is_forgotten(key)
-            with closing(self._generations.watch([key])) as seen:
+            with (
+                closing(self._generations.watch([key])) as seen,
+                closing(self._erasures.watch([key])) as unerased,
+            ):
                 changed = self._database.change(key, local=local, synced_at=synced_at)
                 entry = await self._counted("change", changed)
-                is_current = seen.is_current(key)
+                is_current, is_erased = seen.is_current(key), not unerased.is_current(key)
         self._changes.changed(key)
         if entry is None:
             return None
+        if not is_erased:
+            self._on_changed(entry)
         held = self.known(key)
         is_gone = not is_current and (held is None or held.absent)
         if is_gone or was_forgotten or self._behind.is_forgotten(key):

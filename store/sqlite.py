@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,7 +11,7 @@ from time import perf_counter
 from store.base import Adopted, Position, StoreError, StoreStats, TableSpec, Unfinished
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
-from store.sqlite_adopt import Adoption
+from store.sqlite_adopt import Adoption, adopt_all
 from store.sqlite_erasure import Remains
 from store.sqlite_files import (
     FOREIGN_ERRORS,
@@ -23,10 +22,10 @@ from store.sqlite_files import (
     is_damage,
     store_error,
 )
-from store.sqlite_pragmas import checkpoint, connect, is_whole, touch, with_large_cache
+from store.sqlite_pragmas import connect, empty_for_good, is_whole, touch
 from store.sqlite_room import Room
-from store.sqlite_table import DeriveId, Table, representations
-from store.sqlite_writer import Connection, Writer
+from store.sqlite_table import DeriveId, Table, filled, representations
+from store.sqlite_writer import Connection, Writer, in_thread
 
 OnOperation = Callable[[str, float, bool], None]
 
@@ -73,6 +72,8 @@ class SqliteStore:
         """Whether SQLite has called the file corrupt."""
         self.is_suspect = False
         """Whether a row was not what had been put there: `verify` finds out what that means."""
+        self.forgotten: list[str] = []
+        """Resources whose rows the opening has forgotten, for they were filled in another's name."""
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -96,12 +97,12 @@ class SqliteStore:
         files = files or Files(Path(path))
         remains = Remains(files)
         try:
-            writer, reader = await connect(files, tables, max_bytes, upkeep=remains.at_opening)
+            writer, reader, forgotten = await connect(files, tables, max_bytes, upkeep=remains.at_opening)
         except BaseException:
             if ours:
                 files.release()
             raise
-        return cls(
+        store = cls(
             files,
             writer,
             reader,
@@ -111,6 +112,8 @@ class SqliteStore:
             derive_id=derive_id,
             on_operation=on_operation,
         )
+        store.forgotten = forgotten
+        return store
 
     def holds(self, resource: str) -> bool:
         """Whether the resource has a table here."""
@@ -213,7 +216,7 @@ class SqliteStore:
         if table is None:
             return []
         async with self._operation("unsynced"):
-            return await self._reader.run(partial(table.unsynced, before=before, after=after, limit=limit))
+            return await filled(self._reader.run, partial(table.unsynced, before=before, after=after), limit)
 
     async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
         """Up to `limit` rows, husks too, in the order of their internal ids, from behind that of `after` on.
@@ -224,7 +227,7 @@ class SqliteStore:
         if table is None:
             return []
         async with self._operation("page"):
-            return await self._reader.run(partial(table.page, after=after, limit=limit))
+            return await filled(self._reader.run, partial(table.page, after=after), limit)
 
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
         """Take rows over, in one transaction, as another store or table had them; see `store.base.Store`.
@@ -244,7 +247,8 @@ class SqliteStore:
             return Adopted()
         async with self._operation("adopt"):
             # An import that does not fit is to be told so, and not to push out what it has just brought.
-            return await self._room.grow(partial(self._adopt, writes), rows=len(writes), may_evict=False)
+            adopt = partial(adopt_all, self._adoptions, writes, self._derive_id)
+            return await self._room.grow(adopt, rows=len(writes), may_evict=False)
 
     async def stats(self, *, at: float) -> StoreStats:
         """Sizes and counts, at a cost that grows with the stale rows alone: 70 ms for a million. Raises
@@ -265,7 +269,7 @@ class SqliteStore:
     async def expire_set_aside(self) -> None:
         """Remove what was set aside seven days ago. What can't be removed now is tried again with the next call."""
         with suppress(OSError):
-            await asyncio.to_thread(self._files.expire_set_aside)
+            await in_thread(self._files.expire_set_aside)
 
     async def check(self) -> None:
         """Find out whether the database can be read and written now. Raises StoreError."""
@@ -284,16 +288,17 @@ class SqliteStore:
             table.is_lenient = True
         return is_good
 
-    def displaced(self) -> Displaced | None:
-        """What has happened to the files' names while they are in use, if anything. Raises StoreError, also when
-        another process has the database now."""
-        try:
-            displaced = self._files.displaced()
-            if displaced is None:
-                self._files.keep_lock()
-        except OSError as error:
-            raise store_error("look", error) from None
+    async def displaced(self) -> Displaced | None:
+        """What has happened to the files' names while they are in use, if anything; and whether it `is_damaged`, as far
+        as a glance at the file shows."""
+        displaced = await in_thread(self._files.displaced)
+        self.is_damaged |= displaced is None and not await in_thread(self._files.is_database)
         return displaced
+
+    @property
+    def files(self) -> Files:
+        """Those in use, for another store in this process that is to take this one's place."""
+        return self._files
 
     @property
     def is_erasure_due(self) -> bool:
@@ -315,12 +320,11 @@ class SqliteStore:
     async def _close(self) -> None:
         await self._writer.close()
         reader, writer = self._connections
-        # If the log can't be emptied now, the next opening does it. A file that is damaged may fail to be closed; its
-        # thread has ended all the same.
+        # A file that is damaged may fail to be closed; its thread has ended all the same.
         with suppress(*FOREIGN_ERRORS):
             await reader.close()
         with suppress(*FOREIGN_ERRORS):
-            await writer.run(checkpoint)
+            self.is_damaged |= not await writer.run(partial(empty_for_good, files=self._files))
         with suppress(*FOREIGN_ERRORS):
             await writer.close()
 
@@ -381,15 +385,6 @@ class SqliteStore:
         self._remains.expect(connection)
         for key in keys:
             self._remains.add(key.id, self._tables[key.resource].erase(connection, key.id))
-
-    def _adopt(self, writes: Sequence[Write], connection: sqlite3.Connection) -> Adopted:
-        with with_large_cache(connection):
-            found = Counter(
-                self._adoptions[write.entry.key.resource].adopt(connection, write, self._derive_id)
-                for write in writes
-            )
-        there = sum(found[outcome] for outcome in ("updated", "renamed", "replaced"))
-        return Adopted(found["added"], there, found["renamed"], found["replaced"])
 
     def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
         for key in keys:

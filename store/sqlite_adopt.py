@@ -2,12 +2,14 @@
 """Rows that an import brings: which row gives way to which."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from store.base import TableSpec
+from store.base import Adopted, TableSpec
 from store.entry import Column, Entry, Write
 from store.migrations import HELD, INVALIDATED, quoted
+from store.sqlite_pragmas import with_large_cache
 from store.sqlite_rows import REFRESHED, values_of
 from store.sqlite_table import DeriveId, Table
 
@@ -126,3 +128,18 @@ class Adoption:
                 changes.append(f"{quoted(name)} = :l{place}")
         values["rowid"] = row.rowid
         connection.execute(f"UPDATE {self._table.name} SET {', '.join(changes)} WHERE rowid = :rowid", values)
+
+
+def adopt_all(
+    adoptions: Mapping[str, Adoption],
+    writes: Sequence[Write],
+    derive_id: DeriveId,
+    connection: sqlite3.Connection,
+) -> Adopted:
+    """Take all these rows over, each into the table of its resource."""
+    with with_large_cache(connection):
+        found = Counter(
+            adoptions[write.entry.key.resource].adopt(connection, write, derive_id) for write in writes
+        )
+    there = sum(found[outcome] for outcome in ("updated", "renamed", "replaced"))
+    return Adopted(found["added"], there, found["renamed"], found["replaced"])

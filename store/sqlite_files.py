@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -41,10 +42,14 @@ it; or by an erasure that has not come to its end. The next opening writes the d
 _USER_VERSION_AT = 60
 """Where the file's header has it (https://sqlite.org/fileformat2.html), four bytes."""
 
+_MAGIC = b"SQLite format 3\0"
+"""What the header begins with."""
+
 OpenFailure = Literal["impossible", "corrupt", "newer", "migration"]
 
-Displaced = Literal["deleted", "log"]
-"""What became of files in use: the database's name leads to no file or to another one; or only its log's does."""
+Displaced = Literal["deleted", "log", "taken"]
+"""What became of files in use: the database's name leads to no file or to another one; or only its log's or its index's
+does; or another process has locked it."""
 
 
 class OpenError(StoreError):
@@ -96,17 +101,20 @@ class Files:
     OpenError."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.path = path
+        # A link stays what it is: what stands beside the database stands where the file is.
+        self.path = Path(os.path.realpath(path))
         self._clock = clock
         self._lock = -1
         self._database = -1
         self._places: dict[str, tuple[int, int]] = {}
         try:
-            self._take_lock()
+            self.keep_lock()
             self.create()
-        except OSError as error:
+        except BaseException as error:
             self.release()
-            raise open_error("open", error) from None
+            if isinstance(error, OSError):
+                raise open_error("open", error) from None
+            raise
 
     def renew(self) -> None:
         """See to it that the lock and the database are those that their names lead to, which may have been deleted.
@@ -125,32 +133,67 @@ class Files:
 
     def displaced(self) -> Displaced | None:
         """What has happened to the names of the files since `note_places`, if anything: what is written into a file
-        without a name is lost with the process. Raises OSError."""
-        for companion, place in self._places.items():
-            if _identity(Path(f"{self.path}{companion}")) != place:
-                return "log" if companion else "deleted"
+        without a name is lost with the process. A name that can't be looked up now says nothing."""
+        try:
+            # Also where the directory has gone, and no lock file can be made.
+            with suppress(OSError):
+                self.keep_lock()
+            for companion, place in self._places.items():
+                if _identity(Path(f"{self.path}{companion}")) != place:
+                    return "log" if companion else "deleted"
+        except OpenError:
+            return "taken"
+        except OSError:
+            pass
         return None
+
+    def replace(self, copy: Callable[[Path], None]) -> None:
+        """Put a whole copy in the place of the database, whose log or index has no name any more, so that nobody has
+        the new one open. `copy` writes it into an empty file. Raises OSError, and what `copy` raises."""
+        rescued = self._rescued()
+        rescued.unlink(missing_ok=True)
+        descriptor = os.open(rescued, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
+        try:
+            copy(rescued)
+            os.fsync(descriptor)
+            # What is left of them would be read into the copy.
+            for companion in COMPANIONS[1:]:
+                Path(f"{self.path}{companion}").unlink(missing_ok=True)
+            rescued.rename(self.path)
+        except BaseException:
+            rescued.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        self._sync_directory()
 
     def keep_lock(self) -> None:
         """Take the lock file again if somebody has deleted it: another process would lock another file. Raises
         OpenError, also when another process has done so by now, and OSError."""
-        if self._lock >= 0:
-            held = os.fstat(self._lock)
-            if _identity(self._lock_path()) == (held.st_dev, held.st_ino):
-                return
-            os.close(self._lock)
-            self._lock = -1
-        self._take_lock()
+        if self._lock >= 0 and _identity(self._lock_path()) == _identity(self._lock):
+            return
+        lock = self._new_lock()
+        self._close_lock()
+        self._lock = lock
 
     def remove_strays(self) -> None:
-        """Remove log and index that belong to no database, since that was deleted. Raises OSError."""
-        if not self.path.exists():
+        """Remove log and index that are not those of the database that has the name now: it was deleted or replaced.
+        The connections to the one before must be closed; those of other processes may not be. Raises OSError."""
+        self._rescued().unlink(missing_ok=True)
+        now = _identity(self.path)
+        if now is None or now != self._places.get("", now):
             for companion in COMPANIONS[1:]:
-                Path(f"{self.path}{companion}").unlink(missing_ok=True)
+                path = Path(f"{self.path}{companion}")
+                # One that came with the new database is a part of it.
+                if now is None or _identity(path) == self._places.get(companion):
+                    path.unlink(missing_ok=True)
 
     def create(self) -> None:
         """Make the file if it is not there. SQLite gives -wal and -shm the mode of the database. Raises OSError."""
-        is_new = not self.path.exists()
+        found = _identity(self.path)
+        if self._database >= 0 and found == _identity(self._database):
+            return
+        is_new = found is None
         self._close_database()
         self._database = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         os.fchmod(self._database, OWNER_ONLY)
@@ -212,6 +255,13 @@ class Files:
         """
         return os.pread(self._database, size, offset)
 
+    def is_database(self) -> bool:
+        """Whether the file still begins as one does. SQLite does not look while it has the page in its cache."""
+        try:
+            return self.read(len(_MAGIC), 0) == _MAGIC
+        except OSError:
+            return True  # nothing is known
+
     def size(self) -> int:
         """Bytes of the database and its write-ahead log."""
         return size_of(self.path)
@@ -224,19 +274,20 @@ class Files:
         """Let another process have the database, which is closed. Idempotent. The lock file stays: removing it would
         race."""
         self._close_database()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._close_lock()
 
-    def _take_lock(self) -> None:
+    def _new_lock(self) -> int:
         # A lock beside the database, and not SQLite's exclusive mode: a person may read it while we run. The
         # kernel lets it go when the process dies, however it dies.
-        self._lock = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+        lock = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise OpenError("open: the database is in use by another process", "impossible") from None
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException as error:
+            os.close(lock)
+            if isinstance(error, BlockingIOError):
+                raise OpenError("open: the database is in use by another process", "impossible") from None
+            raise
+        return lock
 
     def _sync_directory(self) -> None:
         # A new name is durable only once its directory is.
@@ -249,8 +300,12 @@ class Files:
     def _lock_path(self) -> Path:
         return Path(f"{self.path}.lock")
 
+    def _rescued(self) -> Path:
+        return self.path.with_name(self.path.name + ".rescued")
+
     def _found_aside(self) -> list[Path]:
-        return [path for companion in COMPANIONS if (path := Path(f"{self._aside()}{companion}")).exists()]
+        # A directory of that name is somebody else's, and nothing was set aside into it.
+        return [path for companion in COMPANIONS if (path := Path(f"{self._aside()}{companion}")).is_file()]
 
     def _aside(self) -> Path:
         return self.path.with_name(self.path.name + ".set-aside")
@@ -260,16 +315,21 @@ class Files:
             os.close(self._database)
             self._database = -1
 
+    def _close_lock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
 
 def size_of(path: Path) -> int:
     """Bytes of a database and its write-ahead log."""
     return sum(_size(path, companion) for companion in ("", "-wal"))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what the name leads to; None if that is nothing."""
+def _identity(path: Path | int) -> tuple[int, int] | None:
+    """Device and inode of what a name leads to, or a descriptor; None if that is nothing. Raises OSError."""
     try:
-        found = path.stat()
+        found = path.stat() if isinstance(path, Path) else os.fstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino

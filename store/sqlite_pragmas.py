@@ -34,20 +34,21 @@ _ANY_PAGES = 1_073_741_823
 
 async def connect(
     files: Files, tables: Sequence[TableSpec], max_bytes: int, *, upkeep: Run[None]
-) -> tuple[Connection, Connection]:
-    """The writer's connection, on which `upkeep` has been run, and the reader's, the schema being up to date.
+) -> tuple[Connection, Connection, list[str]]:
+    """The writer's connection, on which `upkeep` has been run, and the reader's, the schema being up to date; and the
+    resources that `prepare` has forgotten.
 
     Raises OpenError.
     """
     writer, reader = Connection(files.path), Connection(files.path)
     try:
         await writer
-        await writer.run(partial(_set_up, tables=tables, max_bytes=max_bytes))
+        forgotten = await writer.run(partial(_set_up, tables=tables, max_bytes=max_bytes))
         await writer.run(partial(_keep_temporary_files_in, files.path.absolute().parent))
         await writer.run(upkeep)
         await reader
         await reader.run(set_up_reader)
-        files.note_places()
+        await reader.run(lambda _: files.note_places())
     except BaseException as error:
         for connection in (reader, writer):
             with suppress(*FOREIGN_ERRORS):  # a damaged file may fail to be closed; its thread has ended
@@ -55,7 +56,7 @@ async def connect(
         if isinstance(error, FOREIGN_ERRORS):
             raise open_error("open", error) from None
         raise
-    return writer, reader
+    return writer, reader, forgotten
 
 
 def used(connection: sqlite3.Connection) -> int:
@@ -105,6 +106,23 @@ def checkpoint(connection: sqlite3.Connection, *, wait_ms: int = 0) -> bool:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
+def empty_for_good(connection: sqlite3.Connection, files: Files) -> bool:
+    """What a connection does last: whether all that was committed is in the file that has the database's name.
+
+    A log without a name goes with its connections. Somebody who reads keeps it from being emptied, and then the file
+    has some of its pages and not others: therefore a copy of all takes the file's place. Raises the driver's errors.
+    """
+    if files.displaced() != "log":
+        # If the log can't be emptied now, the next opening does it.
+        checkpoint(connection)
+        return True
+    with suppress(*FOREIGN_ERRORS):
+        files.replace(lambda path: _copy(connection, path))
+        return True
+    # No room for it, most likely.
+    return checkpoint(connection)
+
+
 def touch(connection: sqlite3.Connection) -> None:
     """Write what is there already: a page that goes into the log and onto the disk, as any write does."""
     connection.execute(f"PRAGMA user_version = {_pragma(connection, 'user_version')}")
@@ -122,6 +140,10 @@ def rewrite(connection: sqlite3.Connection) -> None:
     connection.execute("VACUUM")
 
 
+def _copy(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("VACUUM INTO ?", (str(path),))
+
+
 def vacuum(connection: sqlite3.Connection) -> bool:
     """Give some free pages back to the file system; whether there are more."""
     before = _pragma(connection, "freelist_count")
@@ -130,7 +152,7 @@ def vacuum(connection: sqlite3.Connection) -> bool:
     return 0 < _pragma(connection, "freelist_count") < before
 
 
-def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> None:
+def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> list[str]:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     # Before the first table, or not at all.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -141,12 +163,14 @@ def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_
     connection.execute("PRAGMA cell_size_check = ON")
     # What is deleted is overwritten; some builds of SQLite do it by themselves, others do not.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
-    prepare(connection, tables)
+    with with_large_cache(connection):
+        forgotten = prepare(connection, tables)
     # What an upgrade has written would stand in the log as well, and count for the bound: enough to evict for.
     checkpoint(connection)
     log_pages = min(_LOG_PAGES, max(1, _pages(connection, max_bytes) // _LOG_SHARE))
     connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {log_pages * _pragma(connection, 'page_size')}")
+    return forgotten
 
 
 def set_up_reader(connection: sqlite3.Connection) -> None:

@@ -9,9 +9,9 @@ from typing import TypeVar
 from store.base import StoreError, TableSpec
 from store.entry import Entry
 from store.migrations import there
-from store.sqlite_files import FOREIGN_ERRORS, open_error, store_error
-from store.sqlite_pragmas import set_up_reader
-from store.sqlite_table import Table, representations
+from store.sqlite_files import FOREIGN_ERRORS, SuspectError, open_error, store_error
+from store.sqlite_pragmas import is_whole, set_up_reader
+from store.sqlite_table import Table, filled, representations
 from store.sqlite_writer import Connection, Run
 
 T = TypeVar("T")
@@ -55,7 +55,22 @@ class SqliteReader:
         Between two pages nothing is held that would keep the other process from its upkeep. Raises StoreError.
         """
         table = self._tables.get(resource)
-        return [] if table is None else await self._run("page", partial(table.page, after=after, limit=limit))
+        if table is None:
+            return []
+        run, read = partial(self._run, "page"), partial(table.page, after=after)
+        try:
+            return await filled(run, read, limit)
+        except SuspectError as error:
+            # As the process that serves does it: a person's edit is no reason not to export all the others.
+            if not await self._run("page", is_whole):
+                raise store_error("page", error) from None
+            table.is_lenient = True
+            return await filled(run, read, limit)
+
+    @property
+    def left_out(self) -> int:
+        """How many rows of the pages were not what had been put there, and are left out."""
+        return sum(table.left_out for table in self._tables.values())
 
     async def count(self) -> int:
         """How many rows have a representation. Raises StoreError."""
@@ -72,6 +87,8 @@ class SqliteReader:
             raise StoreError(f"{operation}: the store is closed")
         try:
             return await self._connection.run(run)
+        except SuspectError:
+            raise
         except FOREIGN_ERRORS as error:
             raise store_error(operation, error) from None
 

@@ -23,7 +23,8 @@ READ: Final = (
 _TYPES: Final = ((0, str), (1, str), (2, str), (3, float), (4, float), (5, float), (6, int))
 """What is calculated with or compared, by its place in a row; SQLite itself would keep anything."""
 
-_INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A lower-case UUID."""
 
 _SPLITS: Final = re.compile(rb"[\r\n\0]")
 """What would make more than one line of a field. Fields come without it, and are sent as they stand here."""
@@ -59,7 +60,7 @@ def values_of(write: Write, columns: Sequence[str]) -> dict[str, Column | bytes]
 
 def entry_of(resource: str, row: tuple[Any, ...], locals_: Sequence[str]) -> Entry:
     """The entry of a row as the database has it. Raises ValueError for what a person or a fault has made of it."""
-    if not all(type(row[place]) is kind for place, kind in _TYPES) or not _INTERNAL_ID.fullmatch(row[1]):
+    if not all(type(row[place]) is kind for place, kind in _TYPES) or not INTERNAL_ID.fullmatch(row[1]):
         raise ValueError("a row has values that were never put there")
     return Entry(
         key=Key(resource, row[0]),

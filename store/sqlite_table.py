@@ -2,16 +2,16 @@
 """One resource's table: the statements, which need no hop between threads."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from store.base import Position, TableSpec
 from store.entry import Column, Entry, Key, Write
 from store.migrations import FRESH_UNTIL, HELD, INVALIDATED, PRUNED, REGISTRY, quoted
 from store.sqlite_files import SuspectError
-from store.sqlite_rows import READ, REFRESHED, entry_of, local_of, values_of
+from store.sqlite_rows import INTERNAL_ID, READ, REFRESHED, entry_of, local_of, values_of
 from store.times import rfc3339
 
 DeriveId = Callable[[Key, int], str]
@@ -22,6 +22,29 @@ MAX_KEYS = 512
 MAX_ATTEMPTS = 8
 """Ids that are tried for a new entity. The first is taken only if it was imported for another one, the second only
 if somebody aims at it."""
+
+
+class Page(NamedTuple):
+    """A page of rows, some of which may have been left out."""
+
+    entries: list[Entry]
+    last: tuple[bytes, ...] | None
+    """Where the next page begins; None: there is none."""
+
+
+async def filled(
+    run: Callable[[Callable[[sqlite3.Connection], Page]], Awaitable[Page]],
+    read: Callable[..., Page],
+    limit: int,
+) -> list[Entry]:
+    """A page that is as long as it was asked for, if there is so much. `read`, a method of a table, gives less where
+    rows are left out; `run` calls it with the connection, and serves others between two calls."""
+    page = await run(partial(read, position=(), limit=limit))
+    found = page.entries
+    while page.last is not None and len(found) < limit:
+        page = await run(partial(read, position=page.last, limit=limit - len(found)))
+        found += page.entries
+    return found
 
 
 class Table:
@@ -35,6 +58,8 @@ class Table:
         self._identify = spec.identify
         self.is_lenient = False
         """Whether a row that is not what was put there is left out, and no reason any more to suspect the file."""
+        self.left_out = 0
+        """How often one was."""
         self.locals = tuple(name for name, _ in spec.local_columns)
         locals_ = [quoted(name) for name in self.locals]
         returned = "".join(f", {name}" for name in locals_)
@@ -57,15 +82,24 @@ class Table:
         )
         self._read = f"{external}, {READ}{returned}"
         self._select = f"SELECT {self._read} FROM {table} WHERE {external} IN "
-        self._page = f"SELECT {self._read} FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
+        # Positions in the bytes that the texts have, be they texts or not.
+        place = "CAST(id AS BLOB)"
+        self._page = f"SELECT {place}, {self._read} FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
         self._unsynced = (
-            f"SELECT {self._read} FROM {table} WHERE invalidated = {HELD} AND last_synced_at < ?"
-            " AND (last_synced_at, id) > (?, ?) ORDER BY last_synced_at, id LIMIT ?"
+            f"SELECT CAST(last_synced_at AS BLOB), {place}, {self._read} FROM {table} WHERE invalidated = {HELD}"
+            f" AND last_synced_at < ? AND (last_synced_at, id) > (?, ?) ORDER BY last_synced_at, id LIMIT ?"
         )
+        self._known = f"SELECT {place} FROM {table} WHERE {external} = ?"
         self._find = f"SELECT {external} FROM {table} WHERE id = ?"
         self._of_key = f" WHERE {external} = :external_id"
         emptied = "".join(f", {quoted(name)} = NULL" for name in spec.columns)
         self._empty = f"UPDATE {table} SET invalidated = :state, item = NULL, headers = NULL{emptied}"
+        self._overwrite = (
+            f"UPDATE {table} SET last_synced_at = ?, received_at = ?, lifetime = 0, initial_age = 0,"
+            f" version = CAST(version AS INTEGER) + 1, source_version = NULL, stale_while_revalidate = NULL,"
+            f" stale_if_error = NULL, must_revalidate = 0, shareable = 0, item = NULL, headers = NULL,"
+            f" invalidated = {INVALIDATED}{emptied} WHERE {external} = ?"
+        )
         self._invalidate = f"{self._empty}{self._of_key} AND invalidated = {HELD}"
         is_local = " OR ".join(f"{name} IS NOT NULL" for name in locals_) or "0"
         self._oldest = (
@@ -96,17 +130,39 @@ class Table:
         row = connection.execute(self._find, (internal_id,)).fetchone()
         return None if row is None else row[0]
 
-    def page(self, connection: sqlite3.Connection, *, after: str | None, limit: int) -> list[Entry]:
-        """Rows in whatever state, in the order of their ids."""
-        return self._entries(connection, self._page, (after or "", limit))
+    def page(
+        self, connection: sqlite3.Connection, position: tuple[bytes, ...], limit: int, *, after: str | None
+    ) -> Page:
+        """Rows in whatever state, in the order of their ids. `position`: the `last` of the page before this one."""
+        position = position or ((after or "").encode(),)
+        sql, place = _positioned(self._page, position)
+        return self._page_of(self._rows(connection, sql, (*place, limit)), position, limit)
 
     def unsynced(
-        self, connection: sqlite3.Connection, *, before: float, after: Position | None, limit: int
-    ) -> list[Entry]:
-        """Representations in the order of their last sync."""
-        # What an entry of a page says, to the millisecond, becomes the very text that it came from.
-        position = (rfc3339(after.last_synced_at), after.internal_id) if after else ("", "")
-        return self._entries(connection, self._unsynced, (rfc3339(before), *position, limit))
+        self,
+        connection: sqlite3.Connection,
+        position: tuple[bytes, ...],
+        limit: int,
+        *,
+        before: float,
+        after: Position | None,
+    ) -> Page:
+        """Representations in the order of their last sync. `position`: as for `page`."""
+        if not position:
+            # What an entry of a page says, to the millisecond, becomes the very text that it came from.
+            texts = (rfc3339(after.last_synced_at), after.internal_id) if after else ("", "")
+            position = tuple(text.encode() for text in texts)
+        sql, place = _positioned(self._unsynced, position)
+        rows = self._rows(connection, sql, (rfc3339(before), *place, limit))
+        return self._page_of(rows, position, limit)
+
+    def _page_of(self, rows: list[tuple[Any, ...]], before: tuple[bytes, ...], limit: int) -> Page:
+        places = len(before)
+        last = rows[-1][:places] if len(rows) == limit else None
+        if last is not None and last <= before:
+            # Only what is no text stands there for ever, behind all texts.
+            last = None
+        return Page(self._entries_of([row[places:] for row in rows]), last)
 
     def count_stale(self, connection: sqlite3.Connection, at: float) -> int:
         """How many representations are past their freshness at that time."""
@@ -116,6 +172,8 @@ class Table:
     def put(self, connection: sqlite3.Connection, write: Write, derive_id: DeriveId) -> Entry:
         """Update the row of the entry's key, or insert it under the first free id."""
         values = values_of(write, self._columns)
+        if self.is_lenient:
+            self._has_id(connection, write.entry.key, derive_id)
         row = connection.execute(self._update, values).fetchone()
         if row is None:
             values["id"] = self.free_id(connection, write.entry.key, derive_id)
@@ -123,9 +181,21 @@ class Table:
         return write.entry.confirmed(internal_id=row[0], version=row[1], local=local_of(self.locals, row[2:]))
 
     def reserve(self, connection: sqlite3.Connection, key: Key, at: float, derive_id: DeriveId) -> None:
-        """Insert a husk for a key that has no row."""
+        """Insert a husk for a key that has no row. One that is left out becomes a husk, its local attributes as they
+        are, and its id if that is one."""
+        if self.is_lenient and self._has_id(connection, key, derive_id):
+            connection.execute(self._overwrite, (rfc3339(at), at, key.id))
+            return
         values = (self.free_id(connection, key, derive_id), key.id, rfc3339(at), at)
         connection.execute(self._reserve, values)
+
+    def _has_id(self, connection: sqlite3.Connection, key: Key, derive_id: DeriveId) -> bool:
+        """Whether the key has a row, which has an id then: a new one, if what stood there is none."""
+        known = connection.execute(self._known, (key.id,)).fetchone()
+        if known and not INTERNAL_ID.fullmatch(known[0].decode(errors="replace")):
+            values = {"id": self.free_id(connection, key, derive_id), "external_id": key.id}
+            connection.execute(f"UPDATE {self.name} SET id = :id{self._of_key}", values)
+        return known is not None
 
     def free_id(self, connection: sqlite3.Connection, key: Key, derive_id: DeriveId) -> str:
         """The first derived id that no row has, or the last attempt, whatever becomes of it."""
@@ -159,6 +229,8 @@ class Table:
         if synced_at is not None:
             values["synced_at"] = rfc3339(synced_at)
             changes.append("last_synced_at = :synced_at")
+        if self.is_lenient and not list(self.get(connection, [external_id])):
+            return None
         if changes:
             connection.execute(f"UPDATE {self.name} SET {', '.join(changes)}{self._of_key}", values)
         # Not by RETURNING, which gives a REAL column's number as it was bound and not as it is stored.
@@ -199,9 +271,14 @@ class Table:
     def _entries(
         self, connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]
     ) -> list[Entry]:
+        return self._entries_of(self._rows(connection, sql, values))
+
+    def _rows(
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
         # Fetched before a row is looked at: a read that a bad row ended half-way would stay open, and hold up the log.
         try:
-            rows = connection.execute(sql, values).fetchall()
+            return connection.execute(sql, values).fetchall()
         except sqlite3.OperationalError as error:
             if hasattr(error, "sqlite_errorname"):
                 raise
@@ -209,7 +286,9 @@ class Table:
             if not self.is_lenient:
                 raise SuspectError from None
             with _any_text(connection):
-                rows = connection.execute(sql, values).fetchall()
+                return connection.execute(sql, values).fetchall()
+
+    def _entries_of(self, rows: list[tuple[Any, ...]]) -> list[Entry]:
         return [entry for row in rows if (entry := self._entry(row)) is not None]
 
     def _entry(self, row: tuple[Any, ...]) -> Entry | None:
@@ -220,6 +299,7 @@ class Table:
             entry = None
         if entry is None or self._is_another(entry):
             if self.is_lenient:
+                self.left_out += 1
                 return None
             raise SuspectError
         return entry
@@ -228,6 +308,16 @@ class Table:
         if entry.item is None or self._identify is None:
             return False
         return self._identify(entry.item) != entry.key.id
+
+
+def _positioned(sql: str, position: tuple[bytes, ...]) -> tuple[str, Sequence[str | bytes]]:
+    """The statement, and what it wants for the position."""
+    try:
+        return sql, [part.decode() for part in position]
+    except UnicodeDecodeError:
+        # Of what is no UTF-8 the driver makes no text. SQLite does, but would not use all of the index then.
+        text = "CAST(? AS TEXT)"
+        return sql.replace("> ?", f"> {text}").replace("> (?, ?)", f"> ({text}, {text})"), position
 
 
 @contextmanager

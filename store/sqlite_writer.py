@@ -25,6 +25,19 @@ _CHUNK = 64
 Run = Callable[[sqlite3.Connection], T]
 
 
+async def in_thread(work: Callable[[], T]) -> T:
+    """What `work`, calls of the file system, returns or raises. Whoever is cancelled meanwhile waits for its end, and
+    so does not undo what it still does."""
+    task = asyncio.create_task(asyncio.to_thread(work), name="store-files")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody else looks at it
+        raise
+
+
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that runs a whole function in its thread, for one hop between threads and not many."""
 

@@ -2,59 +2,35 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
 
 from store.base import Store, StoreError
 from store.entry import Entry, Key, Write
-
-T = TypeVar("T")
+from store.pending import (
+    Everything,
+    Invalidated,
+    Invalidation,
+    Invalidations,
+    Put,
+    as_store_error,
+    fail,
+    new_waiter,
+    settle,
+    size_of,
+)
 
 BATCH = 500
 """Keys that are written at a time: some 8 ms of a database, so that what comes next does not wait for long."""
 
+MAX_BYTES = 16 << 20
+"""What upstreams said, in all puts that the database does not hold yet: a good second of a disk that writes 10 MB in
+one, and 20,000 users of 800 bytes. Memory may have let go of it, so it comes on top of the memory tier's bound."""
 
 MAX_UNFORGOTTEN = 100_000
 """Keys that a failing database could not be told to forget, some 30 MB: a day's worth at more than one a second. With
 more the whole of it counts as forgotten."""
-
-
-class _Everything(Container[Key]):
-    """Has every key."""
-
-    def __contains__(self, _key: object) -> bool:
-        return True
-
-
-class Invalidated(StoreError):
-    """The write was dropped before the database had it: an invalidation or an erasure came after it."""
-
-
-@dataclass(slots=True, eq=False)
-class _Put:
-    """A write that the database has still to learn, and who waits for it."""
-
-    write: Write
-    waiters: list[asyncio.Future[Entry]] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Invalidation:
-    """What the database has still to forget, and who waits for it."""
-
-    since: float
-    """When the first who wants it did, in seconds of the clock."""
-    is_erasure: bool = False
-    """The row has to go, too."""
-    is_invalidation: bool = False
-    """It has to be forgotten even if the database can't be told."""
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
-
-
-_Invalidations = dict[Key, _Invalidation]
 
 
 class WriteBehind:
@@ -66,9 +42,9 @@ class WriteBehind:
     invalidation for the batch that its put is under way in. Otherwise an invalidation waits for no put: a database
     takes it while it makes room.
 
-    `on_confirmed(sent, confirmed)` brings each entry back as the database holds it. `on_result(operation, ok)` is
-    told of each batch of invalidations or erasures, of each batch with puts that went well, and of each put that did
-    not.
+    `on_confirmed(sent, confirmed)` brings each entry back as the database holds it; after `on_emptied()` it may not
+    hold what it has confirmed. `on_result(operation, ok)` is told of each batch of invalidations or erasures, of each
+    batch with puts that went well, and of each put that did not.
     """
 
     def __init__(
@@ -80,17 +56,20 @@ class WriteBehind:
         max_pending: int,
         clock: Callable[[], float],
         on_missed: Callable[[Key], None] = lambda _key: None,
+        on_emptied: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._database = database
+        self._on_emptied = on_emptied
         self._on_missed = on_missed
         self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_result = on_result
         self._max_pending = max_pending
-        self._puts: dict[Key, _Put] = {}  # each came after the invalidation of its key, if that waits, too
-        self._writing: dict[Key, _Put] = {}  # taken from the puts, and not answered yet
-        self._invalidations: _Invalidations = {}
-        self._forgetting: _Invalidations = {}  # taken from the invalidations, and not answered yet
+        self._puts: dict[Key, Put] = {}  # each came after the invalidation of its key, if that waits, too
+        self._writing: dict[Key, Put] = {}  # taken from the puts, and not answered yet
+        self._bytes = 0  # the sizes of both
+        self._invalidations: Invalidations = {}
+        self._forgetting: Invalidations = {}  # taken from the invalidations, and not answered yet
         # Invalidations that failed, and since when they are wanted; told again with the next, or when asked to.
         self._unforgotten: dict[Key, float] = {}
         self._all_unforgotten_since: float | None = None
@@ -107,16 +86,22 @@ class WriteBehind:
         return len(self._pending())
 
     def put(self, write: Write) -> bool:
-        """Queue the write; whether there was room (or the key had its place already)."""
-        key = write.entry.key
+        """Queue the write in place of one that waits; whether there was room. One of any size has room alone."""
+        key, size = write.entry.key, size_of(write)
         put = self._puts.get(key)
+        others = self._bytes - (0 if put is None else put.size)
+        if others and others + size > MAX_BYTES:
+            # What it would have replaced is out of date.
+            self._drop(key, "no room for what came after it")
+            return False
         if put is not None:
-            put.write = write
+            put.write, put.size, self._bytes = write, size, others + size
             return True
         waiting = len(self._puts) + len(self._invalidations)
         if self._is_closing or (key not in self._invalidations and waiting >= self._max_pending):
             return False
-        self._puts[key] = _Put(write)
+        self._puts[key] = Put(write, size)
+        self._bytes += size
         self._wake()
         return True
 
@@ -144,7 +129,7 @@ class WriteBehind:
     def forgotten(self) -> Container[Key]:
         """Each key that `is_forgotten`, as of now."""
         if self._all_unforgotten_since is not None:
-            return _Everything()
+            return Everything()
         return self._unforgotten.keys() | self._invalidations.keys() | self._forgetting.keys()
 
     @property
@@ -174,7 +159,7 @@ class WriteBehind:
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
         put = self._last_put(key)
-        return None if put is None else _waiter(put.waiters)
+        return None if put is None else new_waiter(put.waiters)
 
     @asynccontextmanager
     async def quiet(self, key: Key) -> AsyncIterator[None]:
@@ -211,22 +196,26 @@ class WriteBehind:
             await asyncio.wait([self._task])
 
     def _forget_later(self, key: Key, *, is_erasure: bool) -> asyncio.Future[None]:
-        dropped = self._puts.pop(key, None)
-        if dropped is not None:
-            _fail(dropped.waiters, Invalidated("put: invalidated meanwhile"))
+        self._drop(key, "invalidated meanwhile")
         if self._is_closed:
             # Nobody will tell the database any more.
-            invalidation = _Invalidation(self._clock(), is_invalidation=not is_erasure)
+            invalidation = Invalidation(self._clock(), is_invalidation=not is_erasure)
             self._stay_forgotten({key: invalidation})
         else:
-            invalidation = self._invalidations.setdefault(key, _Invalidation(self._clock()))
+            invalidation = self._invalidations.setdefault(key, Invalidation(self._clock()))
         invalidation.is_erasure |= is_erasure
         invalidation.is_invalidation |= not is_erasure
-        waiter = _waiter(invalidation.waiters)
+        waiter = new_waiter(invalidation.waiters)
         if self._is_closing:
-            _fail([waiter], StoreError("forget: the store is closed"))
+            fail([waiter], StoreError("forget: the store is closed"))
         self._wake()
         return waiter
+
+    def _drop(self, key: Key, why: str) -> None:
+        dropped = self._puts.pop(key, None)
+        if dropped is not None:
+            self._bytes -= dropped.size
+            fail(dropped.waiters, Invalidated(f"put: {why}"))
 
     def _pending(self) -> set[Key]:
         return self._puts.keys() | self._writing.keys() | self._invalidations.keys() | self._forgetting.keys()
@@ -235,15 +224,15 @@ class WriteBehind:
         """One future for each change of these keys that is on its way, and is done when that is."""
         outcomes: list[asyncio.Future[Entry] | asyncio.Future[None]] = []
         for key in keys:
-            outcomes += (_waiter(puts[key].waiters) for puts in (self._writing, self._puts) if key in puts)
+            outcomes += (new_waiter(puts[key].waiters) for puts in (self._writing, self._puts) if key in puts)
             outcomes += (
-                _waiter(invalidations[key].waiters)
+                new_waiter(invalidations[key].waiters)
                 for invalidations in (self._forgetting, self._invalidations)
                 if key in invalidations
             )
         return outcomes
 
-    def _last_put(self, key: Key) -> _Put | None:
+    def _last_put(self, key: Key) -> Put | None:
         put = self._puts.get(key)
         return self._writing.get(key) if put is None and key not in self._invalidations else put
 
@@ -274,7 +263,7 @@ class WriteBehind:
             again = (key for key in self._unforgotten if key not in self._writing)
             for key in list(islice(again, BATCH)):
                 since = self._unforgotten.pop(key)
-                again_now = self._forgetting.setdefault(key, _Invalidation(since))
+                again_now = self._forgetting.setdefault(key, Invalidation(since))
                 again_now.is_invalidation, again_now.since = True, min(since, again_now.since)
             if self._is_all_due:
                 await self._forget_all()
@@ -296,6 +285,7 @@ class WriteBehind:
             self._writing = {key: self._puts.pop(key) for key in list(islice(ready, BATCH))}
             if self._writing:
                 await self._put(self._writing)
+                self._bytes -= sum(put.size for put in self._writing.values())
                 self._writing = {}
                 self._wake()
 
@@ -303,14 +293,15 @@ class WriteBehind:
         """Nobody may wait for ever for what will not come, and what was to be forgotten stays so."""
         self._is_closed = True
         for put in (*self._writing.values(), *self._puts.values()):
-            _fail(put.waiters, StoreError("put: the store is closed"))
+            fail(put.waiters, StoreError("put: the store is closed"))
         for invalidation in (*self._forgetting.values(), *self._invalidations.values()):
-            _fail(invalidation.waiters, StoreError("forget: the store is closed"))
+            fail(invalidation.waiters, StoreError("forget: the store is closed"))
         for invalidations in (self._forgetting, self._invalidations):
             self._stay_forgotten(invalidations)
         self._puts, self._writing, self._forgetting, self._invalidations = {}, {}, {}, {}
+        self._bytes = 0
 
-    async def _forget(self, batch: _Invalidations) -> None:
+    async def _forget(self, batch: Invalidations) -> None:
         erasures = {key: forgotten for key, forgotten in batch.items() if forgotten.is_erasure}
         others = {key: forgotten for key, forgotten in batch.items() if not forgotten.is_erasure}
         # There may be much to do for an erasure: nobody else waits for that.
@@ -318,7 +309,7 @@ class WriteBehind:
         await self._tell("erase", self._database.erase_many, erasures)
 
     async def _tell(
-        self, operation: str, tell: Callable[[list[Key]], Awaitable[None]], batch: _Invalidations
+        self, operation: str, tell: Callable[[list[Key]], Awaitable[None]], batch: Invalidations
     ) -> None:
         if not batch:
             return
@@ -326,19 +317,19 @@ class WriteBehind:
         try:
             await tell(list(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, later batches must be written
-            failure = _as_store_error(operation, error)
+            failure = as_store_error(operation, error)
             self._stay_forgotten(batch)
         self._on_result(operation, failure is None)
         for key, invalidation in batch.items():
             del self._forgetting[key]
             if failure is not None:
-                _fail(invalidation.waiters, failure)
+                fail(invalidation.waiters, failure)
             for waiter in invalidation.waiters:
-                _settle(waiter, None)
+                settle(waiter, None)
         # The puts of these keys have waited.
         self._wake_put.set()
 
-    def _stay_forgotten(self, invalidations: _Invalidations) -> None:
+    def _stay_forgotten(self, invalidations: Invalidations) -> None:
         """What the database could not be told. A mere erasure is not among it: it has failed, and the row stands."""
         self._unforgotten |= {key: one.since for key, one in invalidations.items() if one.is_invalidation}
         if len(self._unforgotten) > MAX_UNFORGOTTEN:
@@ -349,6 +340,8 @@ class WriteBehind:
     async def _forget_all(self) -> None:
         self._is_all_due = False
         since = self._all_unforgotten_since
+        if since is None:
+            return  # it was asked for again while it was being done
         try:
             await self._database.invalidate_all()
         except Exception:  # noqa: BLE001 - as in `_tell`
@@ -357,8 +350,10 @@ class WriteBehind:
         self._on_result("invalidate", True)  # noqa: FBT003 - the hook's shape
         if since == self._all_unforgotten_since:
             self._all_unforgotten_since = None
+        if self._on_emptied is not None:
+            await self._on_emptied()
 
-    async def _put(self, batch: dict[Key, _Put]) -> None:
+    async def _put(self, batch: dict[Key, Put]) -> None:
         outcomes = await self._try_put([put.write for put in batch.values()])
         if any(isinstance(outcome, Entry) for outcome in outcomes.values()):
             self._on_result("put", True)  # noqa: FBT003 - the hook's shape
@@ -369,11 +364,11 @@ class WriteBehind:
                 self._unforgotten.pop(key, None)
                 self._on_confirmed(put.write.entry, outcome)
                 for waiter in put.waiters:
-                    _settle(waiter, outcome)
+                    settle(waiter, outcome)
             else:
                 self._on_missed(key)
                 self._on_result("put", False)  # noqa: FBT003 - the hook's shape
-                _fail(put.waiters, _as_store_error("put", outcome))
+                fail(put.waiters, as_store_error("put", outcome))
 
     async def _try_put(self, writes: list[Write]) -> dict[Key, Entry | BaseException]:
         try:
@@ -389,47 +384,3 @@ class WriteBehind:
             key: outcome if isinstance(outcome, BaseException) else outcome[key]
             for key, outcome in zip(keys, outcomes, strict=True)
         }
-
-
-def _as_store_error(operation: str, error: BaseException) -> StoreError:
-    return error if isinstance(error, StoreError) else StoreError(f"{operation}: {type(error).__name__}")
-
-
-def _waiter(waiters: list[asyncio.Future[T]]) -> asyncio.Future[T]:
-    waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    # Who does not wait need not hear of the failure: it has been counted.
-    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
-    waiters.append(waiter)
-    return waiter
-
-
-def _settle(waiter: asyncio.Future[T], result: T) -> None:
-    if not waiter.done():
-        waiter.set_result(result)
-
-
-def _fail(waiters: Iterable[asyncio.Future[T]], error: StoreError) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_exception(error)
-
-
-def all_of(waiters: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
-    """Done when all are; nobody has to await it, and cancelling it cancels none of them."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def tell(outcomes: asyncio.Future[list[BaseException | None]]) -> None:
-        errors = [outcome for outcome in outcomes.result() if outcome is not None]
-        if done.done():
-            return
-        if errors:
-            done.set_exception(errors[0])
-            done.exception()  # it has been counted: who does not await it need not hear of it
-        else:
-            done.set_result(None)
-
-    if waiters:
-        asyncio.gather(*waiters, return_exceptions=True).add_done_callback(tell)
-    else:
-        done.set_result(None)
-    return done

@@ -25,22 +25,23 @@ _PATIENCE = 600.0
 def ask(program: str, service: str, locks: Sequence[Path]) -> list[dict[str, Any]] | None:
     """What pip-audit says of each release of the lock files, or None if it could not ask at all."""
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
-    done = subprocess.run(  # noqa: S603 - the program that the Makefile names
-        # The locks are complete and hashed: nothing is resolved or fetched.
-        [
-            program,
-            "--disable-pip",
-            "--require-hashes",
-            "--vulnerability-service",
-            service,
-            "--format=json",
-            *files,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
+    # The locks are complete and hashed: nothing is resolved or fetched.
+    command = [
+        program,
+        "--disable-pip",
+        "--require-hashes",
+        "--vulnerability-service",
+        service,
+        "--format=json",
+        *files,
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - the program that the Makefile names
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        print(f"audit: {service} did not answer in {_PATIENCE:.0f} s", file=sys.stderr)
+        return None
     try:
         document = json.loads(done.stdout)
     except ValueError:

@@ -23,6 +23,14 @@ from proxy.core import json_split
 MAX_ID_BYTES = 1024
 # More ids than this in one request would hold the event loop too long for everybody else: it is streamed on.
 MAX_IDS = 20_000
+# An answer may list more than was asked, but not without end: each item is an object of its own in memory, and all
+# of them are read before anybody else has a turn.
+MAX_ITEMS = MAX_IDS
+# Values in what is read at a time, all items together, at some 100 bytes each in memory. A hundred users, as many as
+# one call asks for, may have 2,500 each; an upstream's 8 MiB of `[],` would be 200 MiB, and a second.
+MAX_VALUES = 250_000
+# Members of an answer. Two are ours; an answer of more is passed on, so that nobody needs to know them.
+_MAX_MEMBERS = 64
 _WS = rb"[ \t\r\n]*"
 _ids_decoder = msgspec.json.Decoder(list[str])
 _envelope_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -45,8 +53,8 @@ class NotAssemblable(Exception):
         """What it lists, or None if that can't be told."""
 
 
-class TooDeep(NotAssemblable):
-    """The answer is nested more deeply than our parsers go."""
+class TooComplex(NotAssemblable):
+    """The answer is nested more deeply than our parsers go, or is of more values than are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,9 @@ class RequestShape:
 
     def parse(self, body: bytes) -> list[str] | None:
         """The ids that a body asks for, repeats included, or None if its shape is another."""
+        # There is a comma before each id but the first, and two quotes around it; either may stand in ids, too.
+        if min(body.count(b","), body.count(b'"') // 2) > MAX_IDS:
+            return None
         start = self._head.match(body)
         if start is None:
             return None
@@ -112,17 +123,20 @@ class AnswerShape:
         """The items of an upstream's answer.
 
         Raises NotUnderstood, or NotAssemblable for an envelope with further members or another count, or one that
-        says something twice.
+        says something twice, or TooComplex.
         """
+        _check_size(body)
         try:
             envelope = self._envelope(body)
             raws = self._elements(envelope[self._items])
         except RecursionError:
-            raise TooDeep from None
+            raise TooComplex from None
         except (*_DECODE_ERRORS, KeyError) as error:
             # Not chained: a decoder's message may quote the body.
             raise NotUnderstood(type(error).__name__) from None
-        items = [self.item(raw) for raw in raws]
+        if len(raws) > MAX_ITEMS:
+            raise TooComplex
+        items = [self._item(raw) for raw in raws]
         if envelope.keys() - {self._items, self._count} or not self._counts(envelope, len(raws)):
             _check_utf8(body)
             raise NotAssemblable(items)
@@ -137,15 +151,21 @@ class AnswerShape:
             return False
 
     def _envelope(self, body: bytes) -> dict[str, bytes]:
-        """The members of the answer. Raises NotAssemblable if one is repeated, ValueError, RecursionError."""
+        """The members of the answer. Raises NotAssemblable, ValueError, RecursionError."""
         try:
-            quick = {name: bytes(raw) for name, raw in _envelope_decoder.decode(body).items()}
+            decoded = _envelope_decoder.decode(body)
         except _DECODE_ERRORS:
-            quick = {}
+            decoded = {}
+        if len(decoded) > _MAX_MEMBERS:
+            raise TooComplex
+        quick = {name: bytes(raw) for name, raw in decoded.items()}
         # A body as long as its members has no room for a second one of the same name: the usual case.
         if len(body) == 1 + sum(len(msgspec.json.encode(name)) + 2 + len(raw) for name, raw in quick.items()):
             return quick
-        listed = json_split.members(body)
+        try:
+            listed = json_split.members(body, _MAX_MEMBERS)
+        except json_split.TooManyMembers:
+            raise TooComplex from None
         envelope = dict(listed)
         if len(envelope) != len(listed):
             raise NotAssemblable
@@ -158,7 +178,11 @@ class AnswerShape:
             return json_split.elements(array)
 
     def item(self, raw: bytes) -> Item:
-        """One item, with its id. Raises NotUnderstood, TooDeep."""
+        """One item, with its id. Raises NotUnderstood, TooComplex."""
+        _check_size(raw)
+        return self._item(raw)
+
+    def _item(self, raw: bytes) -> Item:
         document: object
         try:
             document = _item_decoder.decode(raw)
@@ -168,7 +192,7 @@ class AnswerShape:
             except ValueError:
                 raise NotUnderstood(type(error).__name__) from None
             except RecursionError:
-                raise TooDeep from None
+                raise TooComplex from None
         if not isinstance(document, dict):
             raise NotUnderstood("item")
         value = self._id.resolve(document)
@@ -183,6 +207,15 @@ class AnswerShape:
         listed = [item.strip(b" \t\r\n") for item in items]  # a single's body may end in a new line
         tail = b"]}" if self._count is None else b"],%s:%d}" % (msgspec.json.encode(self._count), len(listed))
         return self._items_head + b",".join(listed) + tail
+
+
+def _check_size(body: bytes) -> None:
+    """Raises TooComplex for more values than are read at a time. What stands in strings counts, too: it is cheap so.
+
+    Each value has a comma, or the sign of what it is in, before it.
+    """
+    if body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
+        raise TooComplex
 
 
 def _check_utf8(body: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
-from proxy.core.bulk import AnswerShape, NotUnderstood, TooDeep, is_valid_id
+from proxy.core.bulk import AnswerShape, NotUnderstood, TooComplex, is_valid_id
 from store.entry import NO_LOCALS, Column, Entry, Key, RawHeaders, Write
 from store.times import epoch, rfc3339
 
@@ -262,8 +262,8 @@ def _item(row: _Row, shape: RowShape) -> tuple[bytes | None, dict[str, Column]]:
         item = shape.answer.item(raw)
     except NotUnderstood:
         raise _bad(member) from None
-    except TooDeep:
-        raise BadLine(member, "is nested too deeply") from None
+    except TooComplex:
+        raise BadLine(member, "is nested too deeply, or of too many values") from None
     if item.id != row.external_id:
         raise _bad(member)
     return raw, shape.columns(item.document)

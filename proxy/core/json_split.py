@@ -11,6 +11,10 @@ _MAX_DIGITS = 1_000
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+class TooManyMembers(Exception):
+    """An object has more members than its reader wants to see."""
+
+
 def _refuse(_constant: str) -> object:
     raise ValueError("NaN and Infinity are not JSON")
 
@@ -28,12 +32,17 @@ def decode(body: bytes) -> object:
     return _decoder.decode(body.decode())
 
 
-def members(body: bytes) -> list[tuple[str, bytes]]:
-    """The members of the object that a body is, repeated ones too. Raises ValueError, RecursionError."""
+def members(body: bytes, at_most: int | None = None) -> list[tuple[str, bytes]]:
+    """The members of the object that a body is, repeated ones too.
+
+    Raises ValueError, RecursionError, and TooManyMembers as soon as there are more than `at_most`.
+    """
     text = body.decode()
-    found = []
+    found: list[tuple[str, bytes]] = []
     at = _expect(text, 0, "{")
     while not _is_end(text, at, "}"):
+        if len(found) == at_most:
+            raise TooManyMembers
         name, at = _decoder.raw_decode(text, at)
         if not isinstance(name, str):
             raise ValueError("a name is a string")  # noqa: TRY004 - one kind of error for all that is no JSON
@@ -48,7 +57,7 @@ def members(body: bytes) -> list[tuple[str, bytes]]:
 def elements(body: bytes) -> list[bytes]:
     """The elements of the array that a body is. Raises ValueError, RecursionError."""
     text = body.decode()
-    found = []
+    found: list[bytes] = []
     at = _expect(text, 0, "[")
     while not _is_end(text, at, "]"):
         start = at

@@ -10,10 +10,10 @@ from proxy.core.http.validation import is_conditional
 from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
-from proxy.resolver import Found, Resolution
-from proxy.web.passthrough import Passage
+from proxy.outcomes import Found, Resolution
+from proxy.web.passthrough import Passage, ReadAhead
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
-from proxy.web.served import Served, passed
+from proxy.web.served import About, Served, passed
 from store.entry import Key
 
 _NOT_MODIFIED = 304
@@ -40,17 +40,23 @@ class BulkHandler:
         if isinstance(past, Unsatisfied):
             return Served(Reply.of_problem(NOT_HELD), self.route, "error")
         if past is not None:
-            return await self._bypass(request, past.reason)
+            return await self._passed_on(request, self._bypass(past.reason))
         with resource.buffered.share() as share:
-            body, whole = await request.read_at_most(resource.limits.bulk_body, share)
-            return await self._looked_into(request, asked, body, whole=whole)
+            read = ReadAhead(*await request.read_at_most(resource.limits.bulk_body, share), share)
+            found = await self._looked_into(request, asked, read)
+            if isinstance(found, Served):
+                return found
+            # Here, where what was made of the body is gone: the body itself goes, too, when it is sent.
+            return await self._passed_on(request, *found)
 
-    async def _looked_into(self, request: Request, asked: Asked, body: bytes, *, whole: bool) -> Served:
-        """Answer a request of which that was read; what is too much to be held is passed on."""
+    async def _looked_into(
+        self, request: Request, asked: Asked, read: ReadAhead
+    ) -> Served | tuple[Passage, About]:
+        """Answer a request of which that was read, or say how it is passed on: what is too much to be held is."""
         resource = self._resource
-        ids = self._request.parse(body) if whole else None
+        ids = self._request.parse(read.data) if read.is_whole else None
         if ids is None or (self._config.duplicates == "forward" and len(set(ids)) != len(ids)):
-            return await self._bypass(request, "bypass_shape", body, whole=whole)
+            return self._bypass("bypass_shape", read), ()
         unique = tuple(dict.fromkeys(ids))
         started = asyncio.get_running_loop().time()
         resolution = await resource.resolver.resolve(
@@ -59,19 +65,17 @@ class BulkHandler:
             fields=resource.sharing.fill_fields(request),
             variant=resource.sharing.variant(request),
         )
+        about = (Key(resource.name, unique[0]),) if len(unique) == 1 else ()
         if resolution.bypass is not None:
-            served = await self._bypass(request, resolution.bypass, body, whole=True)
-        elif resolution.pass_on:
-            within = resource.time_left(started)
-            served = await self._pass_on(request, "uncacheable", body, whole=True, within=within)
-        elif not resolution.complete:
+            return self._bypass(resolution.bypass, read), about
+        if resolution.pass_on:
+            return self._passage("uncacheable", read, within=resource.time_left(started)), about
+        if not resolution.complete:
             # A partial list would read as "not found", so the whole request fails.
             served = Served(resource.failure(resolution, single=False), self.route, "error")
         else:
             served = self._assembled(ids if self._config.duplicates == "repeat" else unique, resolution)
-        if len(unique) > 1:
-            return served
-        return replace(served, about=(Key(resource.name, unique[0]),))
+        return replace(served, about=about)
 
     def _asked(self, request: Request) -> Asked:
         """The request, as far as its head says."""
@@ -86,20 +90,18 @@ class BulkHandler:
             credential=self._resource.sharing.has_credential(request),
         )
 
-    async def _bypass(
-        self, request: Request, reason: BypassReason, read: bytes = b"", *, whole: bool = False
-    ) -> Served:
+    def _bypass(self, reason: BypassReason, read: ReadAhead | None = None) -> Passage:
         self._resource.bypassed(reason)
-        return await self._pass_on(request, reason, read, whole=whole)
+        return self._passage(reason, read)
 
-    async def _pass_on(
-        self, request: Request, reason: str, read: bytes, *, whole: bool, within: float | None = None
-    ) -> Served:
-        """Stream a request on as it is, with what was read of it."""
+    def _passage(self, reason: str, read: ReadAhead | None, *, within: float | None = None) -> Passage:
         detail = reason.removeprefix("bypass_").replace("_", "-")
-        note = cache_status.bypass(detail)
-        passage = Passage(self.route, read=read, read_all=whole, note=note, within=within)
-        return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass")
+        return Passage(self.route, read=read, note=cache_status.bypass(detail), within=within)
+
+    async def _passed_on(self, request: Request, passage: Passage, about: About = ()) -> Served:
+        """Stream a request on as it is, with what was read of it."""
+        answer = await self._resource.passthrough.send(request, passage)
+        return passed(answer, self.route, "bypass", about)
 
     def _assembled(self, ids: Sequence[str], resolution: Resolution) -> Served:
         now = self._resource.clock()

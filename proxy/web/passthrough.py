@@ -15,6 +15,7 @@ from aiohttp.streams import StreamReader
 
 from config.model import LimitsConfig
 from proxy.core import cache_status
+from proxy.core.budget import Share
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField, render
 from proxy.core.problem import Problem
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
 _BAD_GATEWAY = Problem(502, "The upstream could not be reached, or did not speak HTTP.")
+_BAD_TARGET = Problem(400, "The request target has no path of an HTTP service.")
 _OVERLOADED = Problem(503, "Too many requests wait for this upstream already.", retry_after=1)
 
 # What a request has at the least that has spent its time on a fill, or on waiting for a connection: that leaves it a
@@ -48,15 +50,27 @@ _LEAST_SECONDS = 0.5
 OnOutcome = Callable[[int | None], Awaitable[None]]
 
 
+@dataclass(slots=True)
+class ReadAhead:
+    """What was read of a body before its request is passed on, and what it holds of the budget."""
+
+    data: bytes
+    is_whole: bool
+    share: Share
+
+    def drop(self) -> None:
+        """Hold it no longer."""
+        self.data = b""
+        self.share.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """How one request is passed on."""
 
     route: str
-    read: bytes = b""
-    """What was already read of the body."""
-    read_all: bool = False
-    """Whether that is the whole body."""
+    read: ReadAhead | None = None
+    """What was already read of the body; dropped once it is sent, for the rest may take as long as it moves."""
     note: bytes | None = None
     """A Cache-Status member, where a resource claims the path."""
     on_outcome: OnOutcome | None = None
@@ -77,6 +91,8 @@ class PassThrough:
 
     async def send(self, request: Request, passage: Passage) -> Answer:
         """Pass a request on and its answer back. Raises ClientDisconnected."""
+        if not self._upstream.takes(request.method, request.target):
+            return Reply.of_problem(_BAD_TARGET, close=request.has_body)
         spans = self._upstream.spans
         try:
             if spans is not None:
@@ -185,9 +201,12 @@ class PassThrough:
 
     async def _upload(self, exchange: Exchange, request: Request, passage: Passage) -> None:
         try:
-            if passage.read:
-                await self._send_some(exchange, passage.read, request)
-            if not passage.read_all:
+            read = passage.read
+            if read is not None:
+                if read.data:
+                    await self._send_some(exchange, read.data, request)
+                read.drop()
+            if read is None or not read.is_whole:
                 async for chunk in request.body():
                     await self._send_some(exchange, chunk, request)
             await exchange.end_request(chunked=request.chunked)

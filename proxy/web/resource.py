@@ -18,7 +18,8 @@ from proxy.core.problem import Problem
 from proxy.exchange import Fetched
 from proxy.messages import Reply
 from proxy.metrics import Metrics
-from proxy.resolver import Resolution, Resolver
+from proxy.outcomes import Resolution
+from proxy.resolver import Resolver
 from proxy.upstream import Upstream
 from proxy.web.passthrough import PassThrough, time_left
 from proxy.web.sharing import Sharing

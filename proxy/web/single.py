@@ -9,7 +9,7 @@ from proxy.core.http.validation import is_for_the_origin, is_not_modified, of_no
 from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
-from proxy.resolver import Found, NotFound
+from proxy.outcomes import Found, NotFound
 from proxy.web.passthrough import Passage
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import About, Served, passed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.asking import answered, asked, held_is_served, warm
-from tests.faults.sick import OK, SickUpstream, well
+from tests.faults.sick import OK, SickUpstream, says, well
 from tests.faults.watch import BULK, HELD, USER, Watched, until, watched
 from tests.integration.harness import Client, Response, Seen
 
@@ -79,7 +79,7 @@ async def test_a_client_that_shuts_down_its_side_gets_its_answer(face: str, tmp_
             client.writer.write_eof()
             await gate.arrived.wait()
             asking = await client.receive(head_only=True)
-            assert asking.status == 102  # is anybody there?
+            assert asking.status == 100  # is anybody there? Any other is the answer to some clients
             gate.opened.set()
             answer, _ = await final(client)
             assert (answer.status, answer.field("connection")) == (200, "close")
@@ -89,15 +89,32 @@ async def test_a_client_that_shuts_down_its_side_gets_its_answer(face: str, tmp_
 
 
 @pytest.mark.parametrize("face", ["bulk", "pass"])
-async def test_it_gets_it_over_http_1_0_too_with_no_interim_response(face: str, tmp_path: Path) -> None:
+async def test_over_http_1_0_it_can_not_be_asked_and_counts_as_gone(face: str, tmp_path: Path) -> None:
     """RFC 9110 section 15.2: a server must not send a 1xx to an HTTP/1.0 client."""
+    async with gated(tmp_path, upstream={"max_connections": 2}) as (seen, gate, _upstream):
+        for _ in range(4):  # twice as many as there are connections
+            async with seen.proxy.client() as client:
+                await client.send(request(face, "1.0"))
+                client.writer.write_eof()
+                assert await client.ended() == b""
+        await gate.arrived.wait()
+        if face == "pass":
+            await until(lambda: not seen.proxy.app._serving[0].connections)
+            await until(lambda: seen.proxy.metric("requests_total", route="passthrough", code="499") == 4)
+        gate.opened.set()
+        await seen.settled()
+        assert (await answered(seen, face)).status == 200
+
+
+async def test_over_http_1_0_it_gets_its_answer_before_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.presence._FIRST_LOOK", 60.0)
     async with gated(tmp_path) as (seen, gate, _upstream):
         async with seen.proxy.client() as client:
-            await client.send(request(face, "1.0"))
+            await client.send(request("bulk", "1.0"))
             client.writer.write_eof()
             await gate.arrived.wait()
-            (connection,) = seen.proxy.app._serving[0].connections
-            await until(lambda: connection._presence._is_asked)  # type: ignore[attr-defined]
             gate.opened.set()
             answer, interim = await final(client)
             assert (answer.status, interim) == (200, [])
@@ -151,6 +168,23 @@ async def test_a_client_that_leaves_gives_its_connection_to_the_upstream_back(
         assert seen.errors() == {}
         assert seen.proxy.metric("requests_total", route="passthrough", code="499") == 4
         assert (await answered(seen, face)).status == 200
+
+
+async def test_a_client_that_leaves_within_a_long_poll_gives_it_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.presence._STILL", 0.05)
+    begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    async with SickUpstream() as upstream, watched(upstream.url, tmp_path) as seen:
+        upstream.illness = says(begun, then="hang")
+        async with seen.proxy.client() as client:
+            await client.send(request("pass"))
+            await client.reader.readuntil(b"x\r\n")
+            client.writer.close()
+            await until(lambda: not seen.connections())
+        await seen.settled()
+        assert seen.errors() == {}
+        assert seen.proxy.metric("requests_total", route="passthrough", code="499") == 1
 
 
 @pytest.mark.parametrize("how", ["closes", "resets"])

@@ -10,7 +10,7 @@ from proxy.core.budget import FREE, FREE_FILL, Budget
 from tests.faults.asking import answered, asked, held_is_served, warm
 from tests.faults.sick import SickUpstream, says
 from tests.faults.watch import BULK, HELD, Watched, until, watched
-from tests.integration.harness import Response
+from tests.integration.harness import Response, Seen
 
 HANGS = says(b"", then="hang")
 MIB = 2**20
@@ -38,8 +38,7 @@ def budget(seen: Watched) -> Budget:
 def in_line(seen: Watched) -> int:
     """Those who wait for a connection."""
     (upstream,) = seen.proxy.app._upstreams
-    assert upstream._connector is not None
-    return sum(map(len, upstream._connector._waiters.values()))
+    return len(upstream._turns._waiters or ())
 
 
 def has_room_again(seen: Watched) -> bool:
@@ -164,6 +163,29 @@ async def test_a_bulk_for_which_there_is_no_room_is_streamed_on(tmp_path: Path) 
 async def asked_bulk(seen: Watched, ids: list[str]) -> Response:
     async with seen.proxy.client() as client:
         return await client.post(BULK, json.dumps({"userIds": ids}).encode())
+
+
+async def test_a_bulk_that_is_streamed_on_holds_nothing_once_what_was_read_is_sent(tmp_path: Path) -> None:
+    """The rest may take as long as it moves."""
+    arrived = bytearray()
+
+    async def reading(_seen: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(2**16):
+            arrived.extend(data)
+
+    async with SickUpstream() as upstream:
+        async with watched(upstream.url, tmp_path, **bound(buffered="1MiB", bulk_body="64KiB")) as seen:
+            await warm(seen)
+            upstream.upstream.read_body = False
+            upstream.illness = reading
+            async with seen.proxy.client() as client:
+                part = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
+                await client.send(BULK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + part)
+                await until(lambda: arrived.count(b"x") == 100_000)
+                await until(lambda: has_room_again(seen))
+                await client.send(b"1\r\ny\r\n")
+                await until(lambda: b"y" in arrived)
+            await seen.settled()
 
 
 async def test_a_handshake_body_for_which_there_is_no_room_is_503(tmp_path: Path) -> None:

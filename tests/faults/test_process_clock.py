@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,29 @@ async def test_the_log_says_once_that_the_clock_was_set_back_and_goes_on(
         storage._failed("get", "SQLITE_FULL")
         assert seen.logged("store_failed", operation="get") == 2  # a throttle does not go silent
         assert seen.logged("clock_set_back", seconds=86400) == 1
+
+
+async def test_a_clock_that_was_put_right_and_set_back_again_is_told_of_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.app._LAG_EVERY", 0.01)
+    async with SickUpstream() as upstream, set_by_hand(tmp_path, upstream) as (seen, _):
+        for times in (1, 2):
+            seen.proxy.clock.tick(-DAY)
+            await until(partial(_told, seen, times))
+            seen.proxy.clock.tick(DAY)
+            await until(lambda: seen.proxy.app._told_ahead == 0)
+
+
+def _told(seen: Watched, times: int) -> bool:
+    return seen.logged("clock_set_back", seconds=86400) == times
+
+
+async def test_a_date_to_come_again_at_is_told_from_the_plain_clock(tmp_path: Path) -> None:
+    async with SickUpstream() as upstream, set_by_hand(tmp_path, upstream) as (seen, _):
+        seen.proxy.clock.tick(-DAY)
+        wish = _date(seen.proxy.clock.now + 120)
+        busy = b"HTTP/1.1 503 Busy\r\nRetry-After: %b\r\nContent-Length: 0\r\n\r\n" % wish
+        upstream.illness = says(busy, then="go on")
+        answer = await answered(seen, "login", HELD)
+        assert (answer.status, answer.field("retry-after")) == (503, "120")

@@ -109,6 +109,20 @@ async def test_what_is_damaged_in_use_is_set_aside_and_begun_anew(
             assert (await here.there.ensure(each))["id"] == internal_id(each)
 
 
+@pytest.mark.parametrize("damage", [noise, emptied])
+async def test_a_file_that_is_no_database_any_more_is_noticed_without_a_read(
+    tmp_path: Path, damage: Callable[[Stored], None]
+) -> None:
+    """SQLite has all of it in its cache. Memory still knows what only the file had."""
+    async with stored(tmp_path) as here:
+        user = await here.there.ensure()
+        await here.there.ok("PATCH", f"/v1/users/{user['id']}", {"departmentId": "d"})
+        damage(here)
+        await here.healed()
+        is_set_aside(here)
+        assert (await here.there.ensure())["departmentId"] == "d"
+
+
 @pytest.mark.parametrize("damage", [noise, cut, emptied])
 async def test_what_is_damaged_before_the_start_is_set_aside(
     tmp_path: Path, damage: Callable[[Stored], None]

@@ -176,6 +176,9 @@ async def test_another_process_that_has_taken_the_database_keeps_it(tmp_path: Pa
         await here.there.ensure()
         with here.taken():
             await here.until(lambda: here.logged("store_lost", loss="taken") == 1)
+            tiers = here.there.proxy.app._store
+            assert tiers is not None
+            assert not tiers.memory.keys(), "who knows what the other one does with it"
             await here.until(lambda: here.logged("store_degraded") == 1)
             assert here.logged("store_degraded", why="open: the database is in use by another process") == 1
             assert (await here.there.proxy.users(USER)).status == 200

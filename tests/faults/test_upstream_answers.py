@@ -67,6 +67,8 @@ ANSWERS = {
         says(framed(b"Content-Length: 2", CHUNKED, body=b"2\r\nok\r\n0\r\n\r\n")), NO_HTTP
     ),
     "chunk size that is no number": Ill(says(framed(CHUNKED, body=b"zz\r\nok\r\n0\r\n\r\n")), NO_HTTP),
+    "a blank before a colon": Ill(says(framed(b"X : v", b"Content-Length: %d" % len(ITEM))), NO_HTTP),
+    "a coding that is not chunked": Ill(says(framed(b"Transfer-Encoding: gzip")), NO_HTTP),
     "no HTTP": Ill(says(b"SSH-2.0-OpenSSH_9.2p1\r\n"), NO_HTTP),
     "no JSON": Ill(says(long(4, b"oops")), NOT_UNDERSTOOD),
     "JSON of another shape": Ill(says(long(2, b"[]")), NOT_UNDERSTOOD),

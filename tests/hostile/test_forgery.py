@@ -97,3 +97,48 @@ def test_the_corpus_has_targets_of_other_hosts() -> None:
     """They are passed on as they are spelled: tests/hostile/test_smuggling.py shows where they went."""
     absolute = [sample for sample in HOSTS if b" http://" in sample.data.lower()]
     assert len([sample for sample in absolute if sample.expect is Expect.ONE]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        ("/x?y", "/x?y"),
+        ("//elsewhere.invalid/x", "//elsewhere.invalid/x"),
+        ("/@elsewhere.invalid", "/@elsewhere.invalid"),
+        ("http://169.254.169.254/latest/meta-data/iam?x", "/latest/meta-data/iam?x"),
+        ("HTTP://elsewhere.invalid:9/x", "/x"),
+        ("https://elsewhere.invalid/x", "/x"),
+        ("http://users.example@elsewhere.invalid/x", "/x"),
+        ("http://elsewhere.invalid", "/"),
+        ("http://elsewhere.invalid?x", "/?x"),
+        ("http://elsewhere.invalid/users/7?x", "/users/7?x"),
+        ("http:///x", None),
+        ("ftp://elsewhere.invalid/x", None),
+        ("elsewhere.invalid:80", None),
+        ("*", None),
+    ],
+)
+async def test_an_egress_proxy_is_sent_nowhere_else(target: str, asked: str | None, tmp_path: Path) -> None:
+    """It would go wherever a target leads, and has our password."""
+    async with RecordingUpstream() as egress:
+        settings = {"proxy": egress.url.replace("//", "//me:secret@")}
+        resources = {"user": {"id": "/id", "single": {"path": "/users/{id}"}}}
+        async with running(
+            "http://users.example:8000", tmp_path, upstream=settings, resources=resources
+        ) as proxy:
+            async with proxy.client() as client:
+                response = await client.request(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        sent = b"".join(map(bytes, egress.received.values()))
+        if asked is None:
+            assert (response.status, sent) == (400, b"")
+        else:
+            assert sent.startswith(b"GET http://users.example:8000" + asked.encode() + b" HTTP/1.1\r\n")
+
+
+async def test_the_options_of_the_whole_upstream_are_asked_through_an_egress_proxy(tmp_path: Path) -> None:
+    async with RecordingUpstream() as egress:
+        async with running("http://users.example:8000", tmp_path, upstream={"proxy": egress.url}) as proxy:
+            async with proxy.client() as client:
+                assert (await client.request(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
+        [sent] = egress.received.values()
+        assert sent.startswith(b"OPTIONS http://users.example:8000 HTTP/1.1\r\n")  # RFC 9112 section 3.2.4

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from config.json_pointer import Pointer
-from proxy.core.bulk import AnswerShape, NotAssemblable, NotUnderstood, RequestShape
+from proxy.core import json_split
+from proxy.core.bulk import (
+    MAX_IDS,
+    MAX_ITEMS,
+    MAX_VALUES,
+    AnswerShape,
+    NotAssemblable,
+    NotUnderstood,
+    RequestShape,
+    TooComplex,
+)
 from proxy.core.json_lines import BadLine, RowShape, parse
 from proxy.web.handshake.said import Asked, Invalid
 from tests.integration.harness import Proxy, ScriptedUpstream, Seen, running
@@ -181,6 +191,101 @@ def test_memory_stays_in_proportion() -> None:
             assert tracemalloc.get_traced_memory()[1] - before < 16 * len(body) + 2**20
     finally:
         tracemalloc.stop()
+
+
+_8_MIB = 2**23
+
+# Answers below `limits.cached_response` that took seconds, or hundreds of MiB, as long as they were read to their ends.
+BOMBS = {
+    "items of one id": b'{"users":[' + b'{"id":"1"},' * (_8_MIB // 11) + b'{"id":"1"}]}',
+    "numbers for items": b'{"users":[' + b"1," * (_8_MIB // 2) + b"1]}",
+    "empty objects in an item": b'{"users":[{"id":"1","x":[' + b"{}," * (_8_MIB // 3) + b"{}]}]}",
+    "empty arrays in an item": b'{"users":[{"id":"1","x":[' + b"[]," * (_8_MIB // 3) + b"[]]}]}",
+    "small objects in an item": b'{"users":[{"id":"1","x":[' + b'{"":1},' * (_8_MIB // 7) + b"{}]}]}",
+    "members": b'{"users":[],' + b",".join(b'"%d":1' % one for one in range(_8_MIB // 11)) + b"}",
+    "one member": b'{"users":[]' + b',"count":1' * (_8_MIB // 10) + b"}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_an_answer_of_too_many_parts_is_not_taken_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("proxy.core.bulk._envelope_decoder")
+    monkeypatch.delattr("proxy.core.bulk._item_decoder")
+    with pytest.raises(TooComplex):
+        _shape().parse(BOMBS[name])
+    with pytest.raises(TooComplex):
+        _shape().item(BOMBS[name])
+
+
+def test_the_bounds_of_an_answer_are_those_that_are_said() -> None:
+    def listing(items: int) -> bytes:
+        return b'{"users":[' + b",".join([b'{"id":"1"}'] * items) + b"]}"
+
+    assert len(_shape().parse(listing(MAX_ITEMS))) == MAX_ITEMS
+    with pytest.raises(TooComplex):
+        _shape().parse(listing(MAX_ITEMS + 1))
+    values = b'{"id":"1","x":[' + b"0," * (MAX_VALUES - 3) + b"0]}"  # a brace, a bracket, and the comma of x
+    assert _shape().item(values).id == "1"
+    with pytest.raises(TooComplex):
+        _shape().item(values.replace(b"[0", b"[0,0", 1))
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_an_answer_of_many_members_is_not_taken_apart(space: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even those, so that the last need be no JSON."""
+    members = b",".join(b'"%d":1' % one for one in range(63))
+    body = b'{"users":' + space + b"[]," + members + b"%b}"
+    with pytest.raises(NotAssemblable) as caught:
+        _shape().parse(body % b"")
+    assert caught.value.items == []
+    with pytest.raises(TooComplex):
+        _shape().parse(body % b',"x":1')
+    with pytest.raises(TooComplex):
+        _shape().parse(body % (b',"users":[]' + b',"x":1' * 10_000))
+
+
+def test_a_request_of_too_many_ids_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listing(ids: int, one: bytes = b'"1"') -> bytes:
+        return b'{"userIds":[' + b",".join([one] * ids) + b"]}"
+
+    shape = RequestShape("userIds")
+    assert len(shape.parse(listing(MAX_IDS)) or []) == MAX_IDS
+    assert shape.parse(listing(1, b'"' + b"," * 1024 + b'"')) is not None
+    assert len(shape.parse(listing(1000, b'"' + b"," * 100 + b'"')) or []) == 1000
+    assert len(shape.parse(listing(1000, b'"' + b'\\"' * 100 + b'"')) or []) == 1000
+    assert shape.parse(listing(MAX_IDS + 1)) is None
+    monkeypatch.delattr("proxy.core.bulk._ids_decoder")
+    assert shape.parse(listing(MAX_IDS + 2)) is None
+
+
+def test_a_call_of_many_members_is_422_after_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+    raw_decode = json_split._decoder.raw_decode
+
+    class Counting:
+        def raw_decode(self, text: str, at: int) -> tuple[object, int]:
+            nonlocal read
+            read += 1
+            return raw_decode(text, at)
+
+    monkeypatch.setattr("proxy.core.json_split._decoder", Counting())
+    with pytest.raises(Invalid) as caught:
+        Asked(b'{"userId":"1"' + b',"userId":"1"' * 80_000 + b"}").ids("userId")
+    assert [fault.at for fault in caught.value.faults] == ["#"]
+    assert read == 2 * 64
+
+
+async def test_an_answer_of_too_many_parts_is_streamed_on(tmp_path: Path) -> None:
+    async def script(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = BOMBS["items of one id"][:-2] + b'],"count":1}'
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+
+    async with ScriptedUpstream(script) as upstream, running(upstream.url, tmp_path) as proxy:
+        response = await proxy.users("1")
+        assert response.status == 200
+        assert response.body.startswith(BOMBS["items of one id"][:-2])
+        assert len(upstream.seen) == 2
+        assert proxy.metric("upstream_errors_total", reason="too_large") == 1
 
 
 async def test_bombs_over_the_wire_are_answered_by_the_upstream_or_by_a_problem(tmp_path: Path) -> None:

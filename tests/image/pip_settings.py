@@ -13,7 +13,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def hosts() -> set[str]:
-    """The package indexes that this pip asks, as they are addressed, apart from the public one."""
+    """The package indexes that this pip asks."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
         capture_output=True,
@@ -21,7 +21,9 @@ def hosts() -> set[str]:
         check=True,
         timeout=60,
     ).stdout
-    return {urlsplit(url).netloc for url in re.findall(r"https?://[^\s']+", listed)} - {"pypi.org"}
+    urls = map(urlsplit, re.findall(r"https?://[^\s']+", listed))
+    # Without its port and its password, if there is one: neither need stand where the name does.
+    return {url.hostname for url in urls if url.hostname}
 
 
 def places(directory: Path) -> dict[Path, Path]:

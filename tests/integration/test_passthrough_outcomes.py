@@ -133,7 +133,7 @@ async def test_a_call_that_was_cut_before_it_was_repeated_has_an_unknown_outcome
     connect = Upstream._connect
     repeats = asyncio.Event()
 
-    async def hangs(upstream: Upstream, *, fresh: bool, within: float | None) -> Any:
+    async def hangs(upstream: Upstream, *, fresh: bool, within: float) -> Any:
         if fresh:
             repeats.set()
             await asyncio.Event().wait()

@@ -120,6 +120,56 @@ async def test_no_absence_outlives_ttl(tmp_path: Path) -> None:
             assert len(service.calls) == calls
 
 
+async def test_who_asks_too_often_takes_the_upstream_from_nobody_else(tmp_path: Path) -> None:
+    async with guarded(tmp_path, {"stale_while_revalidate": "0s"}) as (service, proxy):
+        await single(proxy, "old")
+        proxy.clock.tick(60)
+        service.status[caller(A)] = 429
+        for number in range(6):
+            assert (await single(proxy, str(number), A)).status == 429
+            assert (await bulk(proxy, [str(number)], A)).status == 429
+        assert proxy.metric("upstream_errors_total", reason="status") == 12
+        assert (await single(proxy, "1", B)).json()["who"] == caller(B)
+        assert (await proxy.call("POST", "/v1/users/ensure", {"userId": "1"})).status == 200
+        assert "fwd=stale" in (await single(proxy, "old")).field("cache-status")  # and it is not left alone
+
+
+async def test_what_ends_while_the_upstream_is_waited_for_is_not_shown(tmp_path: Path) -> None:
+    """A bulk that one copy was to answer in part goes to the upstream whole."""
+    async with guarded(tmp_path, LONG) as (service, proxy):
+        for entity in "1", "3":
+            await single(proxy, entity, A)
+        service.held_back = {caller(A)}
+        for ids, seconds, is_passed_on in (("12", 59, False), ("34", 1, True)):
+            calls = len(service.calls)
+            waiting = asyncio.create_task(bulk(proxy, list(ids), A))
+            async with asyncio.timeout(PATIENCE):
+                while len(service.calls) == calls:
+                    await asyncio.sleep(0)
+            proxy.clock.tick(seconds)
+            service.gate.set()
+            response = await waiting
+            assert response.status == 200
+            assert ("fwd=bypass" in response.field("cache-status")) is is_passed_on
+            assert response.field("age") == ("" if is_passed_on else "59")
+            service.gate.clear()
+
+
+async def test_a_copy_that_ends_while_it_is_revalidated_is_no_way_out(tmp_path: Path) -> None:
+    async with guarded(tmp_path, LONG | {"revalidate_timeout": "200ms"}) as (service, proxy):
+        await single(proxy, "1", A)
+        proxy.clock.tick(59)
+        service.held_back = {caller(A)}
+        calls = len(service.calls)
+        waiting = asyncio.create_task(single(proxy, "1", A, "Cache-Control: no-cache"))
+        async with asyncio.timeout(PATIENCE):
+            while len(service.calls) == calls:
+                await asyncio.sleep(0)
+        proxy.clock.tick(1)
+        assert (await waiting).status == 504
+        service.gate.set()
+
+
 @pytest.mark.parametrize("writer", [A, B, NOBODY])
 async def test_a_change_by_anybody_drops_everybodys_copies(writer: str, tmp_path: Path) -> None:
     async with guarded(tmp_path) as (_, proxy):

@@ -79,14 +79,29 @@ def test_a_file_is_for_its_owner_and_takes_the_place_of_the_old_one_when_it_is_w
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_an_export_that_fails_leaves_the_file_as_it_was(
+def test_an_export_leaves_out_what_a_person_has_broken_and_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(tmp_path)
+    fill(config, entry("a"), entry("b"))
+    with sqlite3.connect(tmp_path / "handshake.db") as connection:
+        connection.execute("UPDATE users SET last_synced_at = 'secret' WHERE user_id = 'a'")
+    connection.close()
+    assert export_to(tmp_path / "out", config) == 0
+    assert [json.loads(line)["externalId"] for line in (tmp_path / "out").read_text().splitlines()] == ["b"]
+    said = capfd.readouterr().err
+    assert said.startswith("exported 1 rows (1 left out, which were not as they had been put there) in ")
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(tmp_path)
     fill(config, entry("a"))
     with sqlite3.connect(tmp_path / "handshake.db") as connection:
         connection.execute("UPDATE users SET last_synced_at = 'secret'")
     connection.close()
+    monkeypatch.setattr("store.sqlite_read.is_whole", lambda _connection: False)
     directory = tmp_path / "there"
     directory.mkdir()
     (directory / "out").write_text("old")

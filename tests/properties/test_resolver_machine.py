@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from proxy.core.http.directives import PLAIN, RequestDirectives
 from proxy.core.policy import Asked
 from proxy.exchange import UpstreamError
-from proxy.resolver import Resolution
+from proxy.outcomes import Resolution
 from store.base import TableSpec
 from store.sqlite import SqliteStore
 from tests.unit.world import SINGLE, World, versions, world

@@ -61,6 +61,22 @@ def test_what_came_of_it(
 
 
 @pytest.mark.parametrize(("options", "code"), [([], 3), (["--if-reachable"], 0)])
+def test_a_service_that_does_not_end_is_no_clean_lock(
+    lock: Path,
+    options: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program = lock.parent / "pip-audit"
+    program.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(audit, "_PATIENCE", 0.05)
+    assert audit.main([str(lock), "--program", str(program), *options]) == code
+    assert "pypi did not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 3), (["--if-reachable"], 0)])
 def test_a_service_that_does_not_answer_is_no_clean_lock(
     lock: Path, options: list[str], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Looking up addresses, with the system's resolver in the test's hands."""
 
 import asyncio
+import errno
 import socket
 import threading
 from typing import Any
@@ -55,6 +56,21 @@ async def test_a_failure_is_an_oserror(why: Exception, monkeypatch: pytest.Monke
         with pytest.raises(OSError, match="no"):
             await resolver.resolve("users.example")
         assert system.asked == asked
+
+
+async def test_no_thread_is_an_oserror_and_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    System(monkeypatch).answers.set()
+    resolver = Resolver(lambda: 10.0)
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none)
+        with pytest.raises(OSError, match="no thread") as caught:
+            await resolver.resolve("users.example", 80)
+    assert caught.value.errno == errno.EAGAIN
+    assert await resolver.resolve("users.example", 80)
 
 
 async def test_who_comes_later_waits_for_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:

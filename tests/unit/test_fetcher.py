@@ -6,7 +6,7 @@ import json
 import pytest
 
 from proxy.exchange import Fetched, UpstreamError
-from proxy.resolver import Found, NotFound
+from proxy.outcomes import Found, NotFound
 from store.entry import Key
 from tests.integration.harness import metric
 from tests.unit.store.fakes import Database

@@ -57,6 +57,7 @@ PROTOCOL_METHODS = {
     "connection_lost": ["self", "exc"],
     "data_received": ["self", "data"],
     "force_close": ["self"],
+    "finish_response": ["self", "request", "resp", "start_time"],
     "handle_error": ["self", "request", "status", "exc", "message"],
     "set_parser": ["self", "parser", "data_received_cb"],
 }

@@ -3,8 +3,12 @@
 import asyncio
 import socket
 
+import pytest
+
 from proxy.core import problem
-from proxy.messages import Answer, Reply, Request, Streamed, render_head
+from proxy.core.budget import Budget
+from proxy.messages import Answer, Handler, Reply, Request, Streamed, render_head
+from proxy.presence import Presence
 from proxy.server import Connection
 from tests.unit.test_server_canary import (
     GET,
@@ -12,6 +16,7 @@ from tests.unit.test_server_canary import (
     LARGE_HEAD,
     PATIENCE,
     SOON,
+    Client,
     Gate,
     Served,
     echo,
@@ -71,8 +76,8 @@ async def test_a_refused_head_is_answered_behind_the_requests_before_it() -> Non
         assert (await refused.receive()).status == 200
 
 
-async def test_a_drain_closes_a_connection_when_its_streamed_answer_ends() -> None:
-    gate = asyncio.Event()
+def streaming(gate: asyncio.Event) -> Handler:
+    """An answer that begins at once, with the promise to keep the connection, and ends when it is let."""
 
     async def handler(request: Request) -> Answer:
         kept = request.keep_alive
@@ -82,7 +87,76 @@ async def test_a_drain_closes_a_connection_when_its_streamed_answer_ends() -> No
         await request.writer.write(b"abc")
         return Streamed(200, keep_alive=kept)
 
-    async with serving(handler, idle_timeout=60) as served:
+    return handler
+
+
+async def half_closed(served: Served) -> tuple[Client, Connection]:
+    """A client that has seen its answer begin, and sends no more."""
+    client = await served.connect()
+    await client.send(GET)
+    assert b"Connection" not in (await client.head()).fields
+    client.writer.write_eof()
+    (connection,) = served.server.connections
+    assert isinstance(connection, Connection)
+    async with asyncio.timeout(PATIENCE):
+        while connection._presence is None:
+            await asyncio.sleep(0)
+    return client, connection
+
+
+async def test_a_connection_on_which_no_more_is_sent_is_closed_behind_its_answer() -> None:
+    gate = asyncio.Event()
+    async with serving(streaming(gate), idle_timeout=60) as served:
+        client, connection = await half_closed(served)
+        assert connection._presence is not None
+        connection._presence.stop()  # it would see to it a little later
+        gate.set()
+        assert await client.end() == b"abc"
+
+
+async def test_an_answer_that_brings_nothing_more_to_who_sends_no_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """He may have left: nothing can ask him within an answer."""
+    monkeypatch.setattr("proxy.presence._STILL", SOON)
+    async with serving(streaming(asyncio.Event()), idle_timeout=60) as served:
+        client, _ = await half_closed(served)
+        assert await client.end() == b""
+        await served.server._all_closed.wait()
+
+
+async def test_who_sends_no_more_once_his_answer_has_ended_is_closed() -> None:
+    """Behind the answer, and before the connection waits for a request again."""
+    async with serving(echo, idle_timeout=60) as served:
+        client = await served.connect()
+        await client.request(GET)
+        (connection,) = served.server.connections
+        assert isinstance(connection, Connection)
+        transport = connection._real_transport
+        assert transport is not None
+        Presence(transport, lambda: None, lambda: connection._is_waiting)
+        assert await client.end() == b""
+
+
+async def test_an_answer_whose_head_can_not_be_rendered_gives_back_what_it_holds() -> None:
+    budget = Budget(2**20)
+
+    async def handler(_request: Request) -> Answer:
+        reply = Reply(200, [(b"X", b"a\r\nb")], b"x" * 500_000)
+        reply.held = budget.share()
+        assert reply.held.take(500_000)
+        return reply
+
+    async with serving(handler) as served:
+        client = await served.connect()
+        await client.send(GET)
+        assert await client.end() == b""
+        assert budget.used == 0
+
+
+async def test_a_drain_closes_a_connection_when_its_streamed_answer_ends() -> None:
+    gate = asyncio.Event()
+    async with serving(streaming(gate), idle_timeout=60) as served:
         client = await served.connect()
         await client.send(GET)
         await client.head()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+from proxy.kernel_queues import close_listener
 from proxy.messages import Answer, Reply, Request, Streamed, render_head
 from tests.unit.test_server_canary import GET, PATIENCE, Gate, Served, echo, serving
 
@@ -39,6 +40,17 @@ async def test_a_connection_that_nobody_has_accepted_yet_is_answered() -> None:
             assert b"Connection: close\r\n" in answer
             client.close()
         await draining
+
+
+async def test_who_waits_at_any_of_a_listeners_sockets_is_taken() -> None:
+    """A name with two addresses is two sockets."""
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(asyncio.Protocol, ["127.0.0.1", "127.0.0.2"], 0)
+    clients = [socket.create_connection(each.getsockname()) for each in listening.sockets]
+    waiting = close_listener(listening, at_most=10)
+    assert {each.getpeername() for each in waiting} == {client.getsockname() for client in clients}
+    for each in (*waiting, *clients):
+        each.close()
 
 
 async def test_who_connects_when_the_listener_is_closed_is_refused() -> None:

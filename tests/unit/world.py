@@ -18,7 +18,8 @@ from proxy.fetcher import Fetcher
 from proxy.keeper import Keeper
 from proxy.loader import Loader
 from proxy.metrics import Metrics
-from proxy.resolver import Resolution, Resolver
+from proxy.outcomes import Resolution
+from proxy.resolver import Resolver
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from store.base import Store
@@ -235,6 +236,7 @@ async def world(
         Keeper("user", config, store, clock=clock, wall=clock, rng=lambda: 0.0),
         metrics=metrics,
         clock=clock,
+        wall=clock,
         monotonic=clock,
         rng=lambda: 0.0,
         max_body=2**20,

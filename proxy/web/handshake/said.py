@@ -27,6 +27,8 @@ _MAX_QUERY_FIELDS = 16
 _TELLABLE = re.compile(r"[A-Za-z_]{1,40}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_FAULTS = 16
+# No call has as many; a repeated one is looked for among these, and whoever sends more is told so.
+_MAX_MEMBERS = 64
 
 
 class Invalid(Exception):
@@ -168,7 +170,9 @@ def _object(body: bytes) -> dict[str, Any]:
 def _refuse_repeated(body: bytes) -> None:
     """Of a member that is there twice one parser takes the first, another one the last: neither is ours to choose."""
     try:
-        names = Counter(name for name, _ in json_split.members(body))
+        names = Counter(name for name, _ in json_split.members(body, _MAX_MEMBERS))
+    except json_split.TooManyMembers:
+        raise Invalid(Fault("#", "has more members than any call")) from None
     except (ValueError, RecursionError):
         raise Invalid(Fault("#", "must be JSON: an object")) from None
     repeated = [name for name, times in names.items() if times > 1]

@@ -304,6 +304,15 @@ BAD: list[Case] = [
             ({"columns": {"name": "name"}}, "JSON pointer"),
             ({"credential_headers": ["a b"]}, "name of a header field"),
             ({"credential_headers": "authorization"}, "valid tuple"),
+            *(
+                ({key: ["x-tenant", name]}, "can't tell callers apart")
+                for key in ("credential_headers", "key_headers")
+                for name in [
+                    "Host", "Content-Length", "content-type", "content-anything", "transfer-encoding", "connection",
+                    "keep-alive", "te", "trailer", "upgrade", "proxy-authorization", "via", "expect", "accept",
+                    "accept-encoding", "range", "if-none-match", "traceparent", "tracestate",
+                ]
+            ),
             ({"upstream": "Main"}, "a name here is"),
             ({"sharing": "all"}, "'anonymous', 'service' or 'per_credential'"),
         ]

@@ -10,7 +10,7 @@ from proxy.core.bulk import (
     Item,
     NotAssemblable,
     NotUnderstood,
-    TooDeep,
+    TooComplex,
     is_implausible_absence,
     take_requested,
 )
@@ -179,15 +179,15 @@ def test_no_part_of_a_body_is_an_answer() -> None:
     "body", [b"[" * 100_000, b'{"users":' + b"[" * 100_000, b'{"users":[' + b'{"id":' * 100_000]
 )
 def test_deep_nesting_breaks_nothing(body: bytes) -> None:
-    with pytest.raises((NotUnderstood, TooDeep)):
+    with pytest.raises((NotUnderstood, TooComplex)):
         SHAPE.parse(body)
 
 
 def test_an_item_that_is_good_but_nested_too_deeply_is_passed_on() -> None:
     deep = b'{"id":"a","n":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
-    with pytest.raises(TooDeep):
+    with pytest.raises(TooComplex):
         SHAPE.parse(b'{"users":[' + deep + b'],"count":1}')
-    with pytest.raises(TooDeep):
+    with pytest.raises(TooComplex):
         SHAPE.item(deep)
 
 

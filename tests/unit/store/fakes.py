@@ -12,6 +12,9 @@ from store.memory import MemoryTier
 from store.tiered import TieredStore
 from tests.unit.store.samples import NOW, derive
 
+UNREADABLE = b"unreadable"
+"""An item whose columns can't be told."""
+
 
 class Database:
     """A store in a dictionary. It fails when told. What it reads is as of the call, what it changes as of when its gate
@@ -167,6 +170,7 @@ class World:
             max_pending=max_pending,
             tables=frozenset({"user"}),
             derive_id=derive,
+            as_write=lambda kept: None if kept.item == UNREADABLE else Write(kept, {}),
         )
 
 

@@ -40,6 +40,17 @@ def test_a_write_changes_its_own_variant_and_an_invalidation_every_one() -> None
     assert [watch.is_current(key) for key in (A, VARIANT, OTHER, B)] == [False, False, False, True]
 
 
+def test_all_can_change_at_once() -> None:
+    generations = Generations()
+    before = generations.watch([A, VARIANT])
+    generations.all_changed()
+    after = generations.watch([A, B])
+    assert not before.is_current(A)
+    assert not before.is_current(VARIANT)
+    assert after.is_current(A)
+    assert after.is_current(B)
+
+
 def test_resources_and_ids_are_kept_apart() -> None:
     generations = Generations()
     watch = generations.watch([Key("user", "a"), Key("us", "era"), Key("user", "a", "a")])

@@ -336,3 +336,20 @@ def test_the_accounting_is_within_a_fifth_of_what_is_really_taken(kind: str, rou
         tracemalloc.stop()
     assert store.count("user") == count
     assert 0.8 < taken / store.bytes < 1.2
+
+
+def test_what_no_database_holds_any_more_stays_for_as_long_and_is_found_by_no_id(
+    tier: Tier, clock: Clock
+) -> None:
+    store = tier(1 << 20)
+    given = "00000000-0000-4000-8000-000000000001"
+    store.put(entry(A).confirmed(internal_id=given, version=3, local={"department_id": "d"}), LATER)
+    store.put(entry(B), LATER)
+    for key in (A, B, C):
+        store.unconfirm(key)
+    assert store.get(A) == replace(entry(A), version=3)
+    assert store.get(B) == entry(B)
+    assert store.get(C) is None
+    assert store.bytes == size_of(replace(entry(A), version=3)) + size_of(entry(B))
+    clock.now = LATER
+    assert store.get(A) is None

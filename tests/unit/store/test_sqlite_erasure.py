@@ -15,6 +15,7 @@ from store.base import StoreError
 from store.entry import Write
 from store.sqlite import SqliteStore
 from store.sqlite_erasure import needles_of
+from store.sqlite_files import Files
 from store.sqlite_pragmas import rewrite
 from tests.unit.store.samples import NOW, derive, entry, open_store, user, write
 
@@ -205,19 +206,37 @@ async def test_what_a_reader_holds_back_is_tried_again(
         await store.close()
 
 
-async def test_a_copy_that_can_not_be_removed_is_tried_again(path: Path) -> None:
+async def test_a_copy_that_can_not_be_removed_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_files: Files) -> None:
+        raise PermissionError(1, "secret")
+
+    aside = Path(f"{path}.set-aside")
+    aside.write_bytes(A.id.encode())
+    store = await open_store(path)
+    try:
+        await store.put_many([write(A.id)])
+        with monkeypatch.context() as patched:
+            patched.setattr(Files, "remove_set_aside", refused)
+            with pytest.raises(StoreError, match=r"^erase: Operation not permitted$"):
+                await store.erase_many([A])
+        assert await store.get_many([A]) == {}
+        assert aside.exists()
+        await store.prune(older_than=0)
+        assert not aside.exists()
+    finally:
+        await store.close()
+
+
+async def test_a_directory_of_that_name_is_left_alone(path: Path) -> None:
     aside = Path(f"{path}.set-aside")
     aside.mkdir()
     store = await open_store(path)
     try:
         await store.put_many([write(A.id)])
-        with pytest.raises(StoreError, match=r"^erase: "):
-            await store.erase_many([A])
-        assert await store.get_many([A]) == {}
-        aside.rmdir()
-        aside.write_bytes(A.id.encode())
-        await store.prune(older_than=0)
-        assert not aside.exists()
+        await store.erase_many([A])
+        assert aside.is_dir()
     finally:
         await store.close()
 

@@ -23,7 +23,9 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path) -> tuple[SqliteStore | None, str | None]:
-    store, why, _ = await opening(path).open()
+    store, why, _, files = await opening(path).open()
+    if files is not None:
+        files.release()
     return store, why
 
 

@@ -128,13 +128,16 @@ async def test_an_older_database_is_refused(path: Path, is_empty: bool) -> None:
     assert error.failure == "migration"
 
 
-async def test_a_row_that_a_person_has_broken_is_a_store_error(path: Path) -> None:
+async def test_a_row_that_a_person_has_broken_in_a_damaged_file_is_a_store_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await open_store(path)
     await store.put_many([write("a", synced=NOW)])
     await store.close()
     with closing(sqlite3.connect(path)) as person, person:
         person.execute("UPDATE users SET last_synced_at = 'yesterday'")
     reader = await SqliteReader.open(path, TABLES)
+    monkeypatch.setattr("store.sqlite_read.is_whole", lambda _connection: False)
     with pytest.raises(StoreError, match=r"^page: SUSPECT_ROW$"):
         await reader.page("user", after=None, limit=1)
     await reader.close()

@@ -30,7 +30,7 @@ async def test_a_newer_version_takes_back_what_an_older_one_has_set_aside(tmp_pa
             " VALUES ('handshake-proxy', '9999_future', '')"
         )
 
-    older, why, _ = await opening(path).open()
+    older, why, *_ = await opening(path).open()
     assert older is not None
     assert why is not None
     assert "newer than the program" in why
