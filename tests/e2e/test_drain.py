@@ -41,8 +41,10 @@ async def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     work = Work(seed=6)
     async with Upstream() as upstream:
         url = upstream.url
-        # Time for the workers, which go on connecting: a quarter of it.
-        async with serving(url, tmp_path, HANDSHAKE_LIMITS__DRAIN_TIMEOUT="8s") as proxy:
+        # Time for the workers, which go on connecting: a quarter of it. What is slow waits for the test, however long.
+        async with serving(
+            url, tmp_path, HANDSHAKE_LIMITS__DRAIN_TIMEOUT="8s", HANDSHAKE_UPSTREAMS__MAIN__TIMEOUT="60s"
+        ) as proxy:
             async with (
                 proxy.client() as idle,
                 proxy.client() as download,

@@ -188,7 +188,8 @@ def test_nothing_stale_is_a_hit_and_nothing_unusable_is_kept(
         case _:
             assert decision == Miss("expired")
             # A clock a little behind the receipt counts as age zero, and that is too old only where nothing is ever
-            # usable; one that is far behind has come to the end of freshness, which is too old where that is the end.
+            # usable; one that is far behind has come to the end of freshness, wherever `end` is.
             end = usable_until(entry, limits, negative_ttl=10.0)
-            usable = max(policy.windows(entry, limits)) + (lifetime if elapsed >= -60 else 0)
-            assert elapsed >= end - 1e-3 or no_cache or usable == 0
+            window = max(policy.windows(entry, limits))
+            is_over = -entry.ttl(elapsed) >= window if elapsed < -60 else elapsed >= end - 1e-3
+            assert is_over or no_cache or lifetime + window == 0
