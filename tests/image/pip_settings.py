@@ -12,16 +12,20 @@ _SECTIONS = {":env:": "global"}
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def hosts() -> set[str]:
-    """The package indexes that this pip asks."""
-    listed = subprocess.run(
+def _listed() -> str:
+    """What pip says of its settings."""
+    return subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     ).stdout
-    urls = map(urlsplit, re.findall(r"https?://[^\s']+", listed))
+
+
+def hosts() -> set[str]:
+    """The package indexes that this pip asks."""
+    urls = map(urlsplit, re.findall(r"https?://[^\s']+", _listed()))
     # Without its port and its password, if there is one: neither need stand where the name does.
     return {url.hostname for url in urls if url.hostname}
 
@@ -31,16 +35,9 @@ def places(directory: Path) -> dict[Path, Path]:
 
     The file is written into `directory`. Directories that serve as an index are left out, and pip passes over them.
     """
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
     parser = configparser.RawConfigParser()
     paths = {_CERTIFICATES} if _CERTIFICATES.exists() else set()
-    for line in listed.splitlines():
+    for line in _listed().splitlines():
         name, _, quoted = line.partition("=")
         section, _, key = name.partition(".")
         section = _SECTIONS.get(section, section)
