@@ -104,11 +104,12 @@ def _steps(work: Callable[[bytes], object], text: bytes) -> int:
         steps += event == "line"
         return trace
 
+    before = sys.gettrace()  # coverage's own
     sys.settrace(trace)  # type: ignore[arg-type]
     try:
         work(text)
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return steps
 
 
