@@ -36,6 +36,7 @@ RUN mkdir /data && chown 65532:65532 /data
 ENV PATH=/opt/handshake-proxy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=1 \
     HANDSHAKE_OPS__LISTEN=0.0.0.0:9464 \
     HANDSHAKE_STORE__URL=sqlite:////data/handshake.db
 USER 65532:65532

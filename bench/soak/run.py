@@ -121,7 +121,7 @@ async def _process(directory: Path, url: str, verdicts: Verdicts) -> AsyncIterat
     with (directory / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "proxy.cli", "serve"),
-            env=environment(url, directory, **settings(_STORE_BYTES)),
+            env=environment(url, directory, MALLOC_ARENA_MAX="1", **settings(_STORE_BYTES)),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )
