@@ -30,8 +30,6 @@ from proxy.web.handshake.router import OTHER as HANDSHAKE_ROUTE
 from proxy.web.ops import OpsHandler
 from proxy.wiring import Parts, limits_of
 from store.entry import Entry
-from store.sqlite import SqliteStore
-from store.tiered import TieredStore
 
 if TYPE_CHECKING:
     from proxy.tracing import Tracing
@@ -76,15 +74,10 @@ class App:
         self._upstreams: tuple[Upstream, ...] = ()
         self._serving: list[Server] = []
         self._supervisor = Supervisor(self._crashed)
-        self._storage: Storage | None = None
-        self._store: TieredStore | None = None
+        self._storage = Storage(config, self.metrics, clock=self._clock, usable_until=self._usable_until)
         self._is_out_of_descriptors = False
         self._told_ahead = 0.0
         self._stop_by: float | None = None
-
-    @property
-    def _database(self) -> SqliteStore | None:
-        return None if self._storage is None else self._storage.current
 
     @property
     def ready(self) -> bool:
@@ -101,7 +94,8 @@ class App:
 
     async def _start(self) -> dict[str, str]:
         tracing = self._open_tracing()
-        storage = await self._open_store()
+        self._stack.push_async_callback(self._storage.close)
+        await self._storage.start()
         upstreams: dict[str, Upstream] = {}
         for name, upstream_config in self.config.upstreams.items():
             upstream = Upstream(
@@ -126,7 +120,7 @@ class App:
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
         parts = Parts(
             config=self.config,
-            store=storage.tiers,
+            store=self._storage.tiers,
             upstreams=upstreams,
             supervisor=self._supervisor,
             metrics=self.metrics,
@@ -150,7 +144,7 @@ class App:
         handshake = wiring.handshake(parts, known)
         self._serving.append(await self._listen("handshake", handshake, self.config.handshake.listen))
         self._supervisor.spawn("event loop lag", self._watch_lag())
-        self._supervisor.spawn("store", storage.keep())
+        self._supervisor.spawn("store", self._storage.keep())
         self.started = True
         return self.addresses
 
@@ -184,13 +178,6 @@ class App:
 
         self._stack.push_async_callback(close)
         return Tracing(self.config, exports.processor)
-
-    async def _open_store(self) -> Storage:
-        storage = Storage(self.config, self.metrics, clock=self._clock, usable_until=self._usable_until)
-        self._storage, self._store = storage, storage.tiers
-        self._stack.push_async_callback(storage.close)
-        await storage.start()
-        return storage
 
     def _usable_until(self, entry: Entry) -> float:
         resource = self.config.resources[entry.key.resource]
@@ -241,18 +228,18 @@ class App:
 
     async def _measure(self) -> None:
         """Set what is not counted where it happens: sizes and states, as of now."""
-        if self._store is not None:
-            stats = await self._store.stats()
-            self.metrics.store_sizes(
-                entities={name: stats.entities.get(name, 0) for name in self.config.resources},
-                stale={name: stats.stale.get(name, 0) for name in self.config.resources},
-                invalidation_lag=stats.invalidation_lag,
-                memory=stats.memory_bytes,
-                memory_max=self.config.memory.max_bytes,
-                store=stats.database_bytes,
-                store_max=self.config.store.max_bytes,
-                degraded=self._store.degraded,
-            )
+        tiers = self._storage.tiers
+        stats = await tiers.stats()
+        self.metrics.store_sizes(
+            entities={name: stats.entities.get(name, 0) for name in self.config.resources},
+            stale={name: stats.stale.get(name, 0) for name in self.config.resources},
+            invalidation_lag=stats.invalidation_lag,
+            memory=stats.memory_bytes,
+            memory_max=self.config.memory.max_bytes,
+            store=stats.database_bytes,
+            store_max=self.config.store.max_bytes,
+            degraded=tiers.degraded,
+        )
         for upstream in self._upstreams:
             self.metrics.circuit(upstream.name, upstream.circuit_state())
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from cachetools import TTLCache
 
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
+from proxy.exchange import UpstreamError
 from proxy.fetcher import Fetcher
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result, Wish
 from proxy.supervisor import Supervisor
+from proxy.turns import Turns
 from store.entry import Entry, Key
 from store.generation import Watch
 
@@ -118,8 +120,6 @@ class Loader:
         self._refresh_gathers = refresh_gathers
         self._on_wait = on_wait
         self._max_pending = max_pending
-        self._pending = 0
-        """Flights that wait for their turn."""
         self._waiters = 0
         self._refreshes = 0
         self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
@@ -130,8 +130,8 @@ class Loader:
         self._seats = bulk.max_ids if bulk else 1
         self._flights: dict[Key, _Flight] = {}
         self._boarding: dict[tuple[object, ...], _Flight] = {}
-        self._slots = asyncio.Semaphore(parallel)
-        self._refresh_slots = asyncio.Semaphore(_PARALLEL_REFRESHES)
+        self._turns = Turns(parallel)
+        self._refresh_turns = Turns(_PARALLEL_REFRESHES)
 
     @property
     def backing_off(self) -> bool:
@@ -174,7 +174,7 @@ class Loader:
     def _is_one_too_many(self, want: Want) -> bool:
         """Whether it would need a flight while too many wait for their turn. The bound is looked at here, not for each
         flight: what one request asks for, however much it is, is fetched as a whole or not at all."""
-        return self._pending >= self._max_pending and any(
+        return self._turns.waiting >= self._max_pending and any(
             self._joinable(Key(self.name, entity, want.variant), hurry=False) is None for entity in want.ids
         )
 
@@ -295,22 +295,13 @@ class Loader:
 
     async def _fly(self, flight: _Flight) -> None:
         behind = flight.is_refresh and not flight.is_waited_for
-        slots = self._refresh_slots if behind else self._slots
-        self._pending += not behind
+        turns = self._refresh_turns if behind else self._turns
         try:
-            # Who has stood in line for longer would hardly be there any more when the answer comes.
-            async with asyncio.timeout(self._fetcher.timeout / 2):
-                await slots.acquire()
-        except TimeoutError:  # the upstream is slow for those who have a slot, and was not asked for these
+            async with turns.turn(self._fetcher.timeout):
+                self._land(flight, await self._called(flight))
+        except UpstreamError:  # of the line alone: what is called says what has failed, and raises nothing
             self._fetcher.overloaded()
             self._land(flight, dict.fromkeys(flight.ids, _OVERLOADED))
-            return
-        finally:
-            self._pending -= not behind
-        try:
-            self._land(flight, await self._called(flight))
-        finally:
-            slots.release()
 
     async def _called(self, flight: _Flight) -> dict[str, Result]:
         keys = {entity: Key(self.name, entity, flight.variant) for entity in flight.ids}

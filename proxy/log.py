@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -59,6 +60,25 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     """The process's logger."""
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return log
+
+
+class Seldom:
+    """Says when a line about something that may happen many times a second is due: what happens is counted each time,
+    and said now and then. `clock` gives seconds, and never steps back."""
+
+    EVERY = 10.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def __call__(self, kind: str = "") -> bool:
+        """Whether to say it now. `kind` is one of a fixed set of words, each of which has a time of its own."""
+        now = self._clock()
+        if now - self._said.get(kind, float("-inf")) < self.EVERY:
+            return False
+        self._said[kind] = now
+        return True
 
 
 def place_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from config.model import Config
-from proxy.log import logger, place_of
+from proxy.log import Seldom, logger, place_of
 from proxy.metrics import Metrics
 from proxy.stores import as_write, derive_id, row_shapes, table_specs
 from store.base import Store, StoreError
@@ -23,15 +23,14 @@ costs three calls of the file system."""
 
 # Housekeeping of the database: often enough that a full one makes room soon, seldom enough to cost nothing.
 _PRUNE_EVERY = 60.0
-# A database that fails does so many times a second; the metric counts each, the log says it now and then.
-_LOG_EVERY = 10.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
 
 
 class Storage:
-    """Owns the database, which may go and come back, and the tiers over it. `clock` gives epoch seconds."""
+    """Owns the database, which may go and come back, and the tiers over it. `clock` gives epoch seconds, and never
+    steps back."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class Storage:
         self._metrics = metrics
         self._clock = clock
         self._log = logger()
-        self._failure_logged = -_LOG_EVERY
+        self._may_log = Seldom(clock)
         self._opening_failure: str | None = None
         tables = table_specs(config)
         named = partial(derive_id, config.handshake.namespace)
@@ -125,8 +124,8 @@ class Storage:
         self.tiers.retry_invalidations()
         try:
             await database.prune(older_than=self._clock() - self._config.store.retention)
-        except StoreError as error:
-            self._failed("prune", str(error))
+        except StoreError:
+            self._failed("prune")
 
     def _opened(self, why: str | None, set_aside: OpenFailure | None) -> None:
         self._opening_failure = None
@@ -154,10 +153,8 @@ class Storage:
     async def _bring_back(self, database: Store) -> None:
         await self.tiers.bring_back(database)
 
-    def _failed(self, operation: str, why: str | None = None) -> None:
+    def _failed(self, operation: str) -> None:
         self._metrics.store_failed(operation)
-        now = self._clock()
-        if not 0 <= now - self._failure_logged < _LOG_EVERY:
-            self._failure_logged = now
-            known = None if self._database is None else self._database.last_failure
-            self._log.error("store_failed", operation=operation, why=why or known)
+        if self._may_log():
+            why = None if self._database is None else self._database.last_failure
+            self._log.error("store_failed", operation=operation, why=why)

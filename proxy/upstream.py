@@ -31,8 +31,9 @@ from proxy.exchange import (
     UpstreamError,
     mapped,
 )
-from proxy.log import logger
+from proxy.log import Seldom, logger
 from proxy.metrics import Metrics
+from proxy.turns import Turns
 
 if TYPE_CHECKING:
     from proxy.tracing import CallSpans
@@ -50,8 +51,6 @@ _TOO_MANY = 429
 # Seconds by which a deadline is noticed late where the event loop was blocked: an answer may have come, and nobody has
 # looked.
 _LATE = 0.5
-# An upstream that fails does so many times a second; the metric counts each, the log says it now and then, in seconds.
-_LOG_EVERY = 10.0
 # The upstream has answered, and is well: what it said is too much for us.
 _NO_FAILURE = frozenset({"too_large"})
 
@@ -87,11 +86,8 @@ class Upstream:
         """Of its calls, with tracing on."""
         self._metrics = metrics
         self._buffered = buffered
-        self._under_way = 0
-        """Requests that have a connection or wait for one."""
-        self._turns = asyncio.Semaphore(config.max_connections)
-        self._logged: dict[Reason, float] = {}
-        """When each kind of failure was last logged; there are as many as `Reason` has words."""
+        self._turns = Turns(config.max_connections)
+        self._may_log = Seldom(monotonic)
         self._clock = clock
         self._monotonic = monotonic
         self._rng = rng
@@ -182,10 +178,16 @@ class Upstream:
         It takes at most `within` seconds, or the upstream's `timeout`, and half of that at most to wait while all
         connections are in use; when `max_pending` requests do so already, it fails at once.
         """
-        self._enter()
+        if self._turns.waiting >= self.config.max_pending:
+            self.failed("overloaded")
+            raise UpstreamError("overloaded", retry_after=AGAIN_IN)
+        loop = asyncio.get_running_loop()
+        within = self.config.timeout if within is None else within
+        until = loop.time() + within
         exchange: Exchange | None = None
         try:
-            async with self._turn(within) as left:
+            async with self._turns.turn(within):
+                left = max(until - loop.time(), within / 2)
                 with mapped():
                     connection, reused = await self._connect(fresh=fresh, within=left)
                 exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
@@ -198,34 +200,6 @@ class Upstream:
             if not cut_by_us and not isinstance(error, StaleConnectionError):
                 self.failed(error.reason)
             raise
-        finally:
-            self._under_way -= 1
-
-    @asynccontextmanager
-    async def _turn(self, within: float | None) -> AsyncIterator[float]:
-        """Leave to have a connection, and the seconds that are left for it. Raises UpstreamError.
-
-        Half of the time is left, at least: who has stood in line for longer would not see the answer.
-        """
-        loop = asyncio.get_running_loop()
-        within = self.config.timeout if within is None else within
-        until = loop.time() + within
-        try:
-            async with asyncio.timeout_at(until - within / 2):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise UpstreamError("overloaded", retry_after=AGAIN_IN) from None
-        try:
-            yield max(until - loop.time(), within / 2)
-        finally:
-            self._turns.release()
-
-    def _enter(self) -> None:
-        """Count a request that wants a connection, unless too many wait for one. Raises UpstreamError."""
-        if self._under_way >= self.config.max_connections + self.config.max_pending:
-            self.failed("overloaded")
-            raise UpstreamError("overloaded", retry_after=AGAIN_IN)
-        self._under_way += 1
 
     async def _connect(self, *, fresh: bool, within: float) -> tuple[aiohttp.connector.Connection, bool]:
         """A connection, and whether it was used before."""
@@ -255,9 +229,7 @@ class Upstream:
     def failed(self, reason: Reason) -> None:
         """Count a failed call, and log it now and then."""
         self._metrics.upstream_failed(self.name, reason)
-        now = self._monotonic()
-        if now - self._logged.get(reason, float("-inf")) >= _LOG_EVERY:
-            self._logged[reason] = now
+        if self._may_log(reason):
             logger().warning("upstream_failed", upstream=self.name, reason=reason)
 
     def circuit_state(self) -> State:

@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from store import census
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
-from store.memory import MemoryTier, next_position
+from store.memory import MemoryTier
 from store.pending import Invalidated, all_of
+from store.rowless import Rowless
 from store.rows import Rows
 from store.write_behind import WriteBehind
+
+T = TypeVar("T")
 
 
 class TieredStore:
@@ -51,7 +55,7 @@ class TieredStore:
         self._on_lookup = on_lookup
         self._on_error = on_error
         self._tables = tables
-        self._derive_id = derive_id
+        self._rowless = Rowless(memory, derive_id=derive_id, usable_until=usable_until)
         self._is_there = is_there
         self._catch_up = CatchUp(
             memory, as_write=as_write, derive_id=derive_id, has_row=self._has_row, max_missed=max_pending
@@ -221,7 +225,8 @@ class TieredStore:
         if not (self._failing or len(self._catch_up) or self._behind.owes):
             self._catch_up.settled()
             return True
-        if not await self._works("check", self._database.check()):
+        works, _ = await self._tried("check", self._database.check())
+        if not works:
             return False
         missing = await self._catch_up.missing()
         # Each of them says so again if it does not: writes below, reads as they come.
@@ -231,7 +236,7 @@ class TieredStore:
         self._catch_up.again(missing, self._queue)
         await self._behind.flush()
         if "erase" in self._failing:
-            await self._works("erase", self._database.erase_many([]))
+            await self._tried("erase", self._database.erase_many([]))
         return not (self._failing or self._behind.owes)
 
     async def finish_erasures(self) -> None:
@@ -256,7 +261,7 @@ class TieredStore:
         for write in writes:
             entry = write.entry
             if self._is_rowless(entry.key):
-                shown[entry.key] = self._with_id(entry)
+                shown[entry.key] = self._rowless.as_shown(entry)
             elif entry.durable:
                 shown[entry.key] = entry
             elif (held := self.memory.get(entry.key)) and held.durable and held.item == entry.item:
@@ -292,8 +297,7 @@ class TieredStore:
         Raises StoreError, also when there should be a database and is none.
         """
         if resource not in self._tables:
-            entry = self.memory.find(resource, internal_id)
-            return None if entry is None else entry.key.id
+            return self._rowless.find(resource, internal_id)
         return await self._rows_for("find").find(resource, internal_id)
 
     async def change(
@@ -305,17 +309,9 @@ class TieredStore:
         rowless one, no representation. To whoever watches the key nothing has happened. Raises StoreError, as `find`
         does, and ValueError for a local attribute that the entity can't have.
         """
-        if not self._is_rowless(key):
-            return await self._rows_for("change").change(key, local, synced_at)
-        if local:
-            raise ValueError("what has no row has no local attributes")
-        entry = self.memory.get(key)
-        if entry is None or entry.absent:
-            return None
-        if synced_at is not None:
-            entry = replace(entry, last_synced_at=synced_at)
-            self.memory.put(entry, self._usable_until(entry))
-        return entry
+        if self._is_rowless(key):
+            return self._rowless.change(key, local, synced_at)
+        return await self._rows_for("change").change(key, local, synced_at)
 
     async def longest_unsynced(
         self, resource: str, *, before: float, after: Position | None, limit: int
@@ -325,8 +321,7 @@ class TieredStore:
         if resource in self._tables:
             rows = self._rows_for("unsynced")
             return Page(*await rows.longest_unsynced(resource, before=before, after=after, limit=limit))
-        entries = self.memory.longest_unsynced(resource, before=before, after=after, limit=limit)
-        return Page(entries, next_position(entries, limit))
+        return self._rowless.longest_unsynced(resource, before=before, after=after, limit=limit)
 
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
@@ -335,7 +330,9 @@ class TieredStore:
 
     async def stats(self) -> census.TieredStats:
         """Sizes and counts of both tiers; a database that fails has none."""
-        stats = None if self._database is None else await self._database_stats(self._database)
+        stats: StoreStats | None = None
+        if self._database is not None:
+            _, stats = await self._tried("stats", self._database.stats(at=self._clock()))
         return await census.take(self.memory, stats, self._behind, at=self._clock())
 
     async def start(self) -> None:
@@ -364,27 +361,12 @@ class TieredStore:
 
     def _as_put(self, entry: Entry) -> Entry:
         """The entry with what is known of it before a database has confirmed it."""
-        if not self._is_rowless(entry.key):
-            if not entry.durable and entry.internal_id is None:
-                return entry
-            # Made out of one that was confirmed: it has to be stored again to be so.
-            return entry.unconfirmed()
-        if entry.key.variant or entry.absent or entry.item is None:
+        if self._is_rowless(entry.key):
+            return self._rowless.as_put(entry)
+        if not entry.durable and entry.internal_id is None:
             return entry
-        held = self.memory.get(entry.key)
-        if held is None or held.absent:
-            return replace(entry, internal_id=self._derive_id(entry.key, 0), version=1)
-        version = held.version + (held.item != entry.item)
-        return replace(entry, internal_id=held.internal_id, version=version)
-
-    def _with_id(self, entry: Entry) -> Entry:
-        """A rowless entry as it may be shown; as memory holds it, if that is the same item."""
-        if entry.internal_id is not None:
-            return entry
-        held = self.memory.get(entry.key)
-        if held is not None and held.item == entry.item and held.internal_id is not None:
-            return held
-        return replace(entry, internal_id=self._derive_id(entry.key, 0))
+        # Made out of one that was confirmed: it has to be stored again to be so.
+        return entry.unconfirmed()
 
     async def _reserved(self, entries: Sequence[Entry], at: float) -> dict[Key, Entry]:
         if not entries or self._rows is None:
@@ -450,20 +432,12 @@ class TieredStore:
             self._failing.add(operation)
             self._on_error(operation)
 
-    async def _works(self, operation: str, asked: Awaitable[None]) -> bool:
+    async def _tried(self, operation: str, asked: Awaitable[T]) -> tuple[bool, T | None]:
+        """Whether the database could do it, and its answer."""
         try:
-            await asked
+            answer = await asked
         except StoreError:
             self._noted(operation, ok=False)
-            return False
+            return False, None
         self._noted(operation, ok=True)
-        return True
-
-    async def _database_stats(self, database: Store) -> StoreStats | None:
-        try:
-            stats = await database.stats(at=self._clock())
-        except StoreError:
-            self._noted("stats", ok=False)
-            return None
-        self._noted("stats", ok=True)
-        return stats
+        return True, answer

@@ -57,8 +57,7 @@ class Stored:
 
     @property
     def degraded(self) -> bool:
-        tiers = self.there.proxy.app._store
-        assert tiers is not None
+        tiers = self.there.proxy.app._storage.tiers
         return tiers.degraded
 
     def logged(self, event: str, **members: object) -> int:

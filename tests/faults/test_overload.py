@@ -38,7 +38,7 @@ def budget(seen: Watched) -> Budget:
 def in_line(seen: Watched) -> int:
     """Those who wait for a connection."""
     (upstream,) = seen.proxy.app._upstreams
-    return len(upstream._turns._waiters or ())
+    return upstream._turns.waiting
 
 
 def has_room_again(seen: Watched) -> bool:

@@ -14,8 +14,7 @@ async def test_a_defect_in_one_round_is_told_and_the_next_goes_on(
     hurry(monkeypatch)
     async with stored(tmp_path) as here:
         user = await here.there.ensure()
-        tiers = here.there.proxy.app._store
-        assert tiers is not None
+        tiers = here.there.proxy.app._storage.tiers
 
         async def bring_back(_database: Store) -> None:
             raise RuntimeError("somebody's name")

@@ -109,8 +109,7 @@ async def test_an_invalidation_while_there_is_no_database_holds_after_it_has_com
         shutil.rmtree(here.directory)
         await here.until(lambda: here.logged("store_degraded") == 1)
         here.there.services.users[USER] = user_item(USER, name="New")
-        tiers = here.there.proxy.app._store
-        assert tiers is not None
+        tiers = here.there.proxy.app._storage.tiers
         with pytest.raises(StoreError):
             await tiers.invalidate([Key("user", USER)])
         here.directory.mkdir()

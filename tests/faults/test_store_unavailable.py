@@ -157,7 +157,7 @@ async def test_a_connection_that_can_not_write_any_more_is_replaced(tmp_path: Pa
     has them open, so that SQLite is told to refuse."""
     async with stored(tmp_path) as here:
         user = await here.there.ensure()
-        database = here.there.proxy.app._database
+        database = here.there.proxy.app._storage.current
         assert database is not None
         await database._writer._connection.run(lambda opened: opened.execute("PRAGMA query_only = ON"))
         here.there.services.users["new"] = user_item("new")
@@ -176,8 +176,7 @@ async def test_another_process_that_has_taken_the_database_keeps_it(tmp_path: Pa
         await here.there.ensure()
         with here.taken():
             await here.until(lambda: here.logged("store_lost", loss="taken") == 1)
-            tiers = here.there.proxy.app._store
-            assert tiers is not None
+            tiers = here.there.proxy.app._storage.tiers
             assert not tiers.memory.keys(), "who knows what the other one does with it"
             await here.until(lambda: here.logged("store_degraded") == 1)
             assert here.logged("store_degraded", why="open: the database is in use by another process") == 1

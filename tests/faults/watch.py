@@ -80,7 +80,7 @@ class Watched:
 
     def waiting(self) -> int:
         """Those who wait for a connection of a pool, or for a flight; and the flights."""
-        queued = sum(len(upstream._turns._waiters or ()) for upstream in self.proxy.app._upstreams)
+        queued = sum(upstream._turns.waiting for upstream in self.proxy.app._upstreams)
         loaders = _loaders(self.proxy)
         return queued + sum(each._waiters + len(each._flights) + len(each._boarding) for each in loaders)
 

@@ -171,5 +171,4 @@ async def one(client: Client, entity: str, *lines: str, method: str = "GET") -> 
 
 def copies(proxy: Proxy) -> int:
     """How many representations memory has, of all callers."""
-    assert proxy.app._store is not None
-    return proxy.app._store.memory.count("user")
+    return proxy.app._storage.tiers.memory.count("user")

@@ -252,8 +252,7 @@ class Proxy(Reachable):
 
     async def durable(self) -> None:
         """Wait until everything answered so far is in the database."""
-        assert self.app._store is not None
-        await self.app._store.flush()
+        await self.app._storage.tiers.flush()
 
     async def quiet(self) -> None:
         """Wait until every client's connection is gone, and what its requests did with it."""

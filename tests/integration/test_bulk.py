@@ -56,7 +56,8 @@ async def test_an_absence_is_remembered_for_negative_ttl(tmp_path: Path) -> None
 
 async def test_ten_thousand_ids_go_up_in_chunks(tmp_path: Path) -> None:
     ids = [f"user-{number}" for number in range(10_000)]
-    async with services() as upstream, running(upstream.url, tmp_path) as proxy:
+    patient = {"timeout": "60s", "connect_timeout": "60s"}  # both ends are in this process, which may be slow
+    async with services() as upstream, running(upstream.url, tmp_path, upstream=patient) as proxy:
         upstream.users.update({entity: json.dumps({"id": entity}).encode() for entity in ids})
         response = await proxy.users(*ids)
         assert [user["id"] for user in response.json()["users"]] == ids

@@ -14,7 +14,7 @@ from tests.integration.handshake import BUSINESS, USER, Handshake, handshake, in
 
 
 def writer(there: Handshake) -> Connection:
-    database = there.proxy.app._database
+    database = there.proxy.app._storage.current
     assert database is not None
     return database._writer._connection
 
@@ -38,7 +38,7 @@ async def locked(there: Handshake) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def disk_full(there: Handshake) -> AsyncIterator[None]:
-    database = there.proxy.app._database
+    database = there.proxy.app._storage.current
     assert database is not None
     bound, database._room.max_bytes = database._room.max_bytes, 4096
     yield
@@ -180,7 +180,7 @@ async def test_a_read_that_fails_is_no_absence(tmp_path: Path) -> None:
     async with handshake(tmp_path) as there:
         await there.ensure()
         async with there.restarted() as again:
-            database = again.proxy.app._database
+            database = again.proxy.app._storage.current
             assert database is not None
             reader = database._reader
             original = reader.run

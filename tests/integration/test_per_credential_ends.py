@@ -242,8 +242,7 @@ async def test_copies_count_in_the_bound_of_memory(tmp_path: Path) -> None:
         async with proxy.client() as client:
             for number in range(100):
                 assert (await client.get("/users/1", f"Authorization: {number}")).status == 200
-        assert proxy.app._store is not None
-        assert 0 < proxy.app._store.memory.bytes <= 64 * 1024
+        assert 0 < proxy.app._storage.tiers.memory.bytes <= 64 * 1024
         assert 0 < copies(proxy) == 100 - proxy.metric("evictions_total", reason="size") < 100
         assert (
             (await single(proxy, "1", "Authorization: 99"))

@@ -216,7 +216,7 @@ async def test_who_gets_no_turn_is_not_the_upstreams_fault(monkeypatch: pytest.M
     monkeypatch.setattr(asyncio, "timeout", noted)
     async with world(parallel=1, upstream_timeout=0.02) as there:
         populated(there)
-        await there.loader._slots.acquire()
+        await there.loader._turns._free.acquire()
         refused = await there.ask("1")
         assert (refused.failure, refused.retry_after, waits) == ("overloaded", 1.0, [0.01])
         await there.idle()
@@ -224,7 +224,7 @@ async def test_who_gets_no_turn_is_not_the_upstreams_fault(monkeypatch: pytest.M
         assert not there.loader.backing_off
         assert metric(there.metrics, "upstream_errors_total") == 1
         assert metric(there.metrics, "upstream_errors_total", reason="overloaded") == 1  # it was not asked
-        there.loader._slots.release()
+        there.loader._turns._free.release()
         assert (await there.ask("1")).complete
 
 
