@@ -14,12 +14,13 @@ from proxy.loader import Loader
 from proxy.web.router import Router
 from tests.integration.harness import PATIENCE, Proxy, Response, running
 
-USER = "planted-user-7e1f"
+USER = "planted-user-zq7w"
 """An id that must be in no log line, metric or problem."""
-TOKEN = "planted-token-93ac"  # the same for a credential
+TOKEN = "planted-token-xk9m"  # the same for a credential
 HELD = "held-user"
 """An id that is fetched before the fault begins."""
-_PLANTED = ("planted", "93ac", "7e1f", HELD)
+# No part is hexadecimal digits alone: the numbers of traces and instances are, and would say it by chance.
+_PLANTED = ("planted", "zq7w", "xk9m", HELD)
 # In the name of tasks of the other end, which a test has in its own loop.
 _OTHER_END = "ScriptedUpstream"
 
