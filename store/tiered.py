@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from store import census
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
+from store.confirming import Confirming
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier
-from store.pending import Invalidated, all_of
+from store.pending import all_of
 from store.rowless import Rowless
 from store.rows import Rows
 from store.write_behind import WriteBehind
@@ -87,6 +87,16 @@ class TieredStore:
                 on_result=self._noted,
                 on_error=on_error,
             )
+
+        self._confirming = Confirming(
+            memory,
+            self._rowless,
+            self._behind,
+            self._rows,
+            is_rowless=self._is_rowless,
+            standing=self.rows,
+            queue=self._queue,
+        )
 
     @property
     def degraded(self) -> bool:
@@ -245,43 +255,8 @@ class TieredStore:
             await self._database.erase_many([])
 
     async def confirm(self, writes: Sequence[Write], *, at: float, unerased: Watch) -> dict[Key, Entry]:
-        """These entities, none of them a variant, as they may be shown to somebody who keeps their internal ids.
-
-        An entity that has a row already is given back with what that row has of ours, and waits for nothing. Of a new
-        one what is on its way to the database is waited for, and given back as the database holds it, also when it is
-        newer; what could not be queued or stored is tried once more, while memory still has it. What the database does
-        not get to hold has its internal id reserved (last synced `at`, epoch seconds, if there is no row). Missing is a
-        key for which the database failed, and one that was erased since `unerased` watches: an erasure wins over what
-        was under way, and its row must not come back.
-        """
-        shown: dict[Key, Entry] = {}
-        waiters: dict[Key, asyncio.Future[Entry]] = {}
-        unheld: list[Entry] = []
-        rows = await self.rows([write.entry.key for write in writes if not write.entry.durable])
-        for write in writes:
-            entry = write.entry
-            if self._is_rowless(entry.key):
-                shown[entry.key] = self._rowless.as_shown(entry)
-            elif entry.durable:
-                shown[entry.key] = entry
-            elif (held := self.memory.get(entry.key)) and held.durable and held.item == entry.item:
-                shown[entry.key] = held  # its write has arrived since
-            elif (row := rows.get(entry.key)) is not None:
-                # What is on its way there makes another version of it.
-                version = row.version + (held is entry and row.item != entry.item)
-                shown[entry.key] = replace(
-                    entry, internal_id=row.internal_id, version=version, local=row.local, durable=False
-                )
-            elif (waiter := self._written(write)) is not None:
-                waiters[entry.key] = waiter
-            else:
-                unheld.append(entry)
-        outcomes = await asyncio.gather(*waiters.values(), return_exceptions=True)
-        written = dict(zip(waiters, outcomes, strict=True))
-        shown |= {key: outcome for key, outcome in written.items() if isinstance(outcome, Entry)}
-        unheld += (entry for entry, _ in writes if isinstance(written.get(entry.key), Invalidated))
-        shown |= await self._reserved([entry for entry in unheld if unerased.is_current(entry.key)], at)
-        return {key: entry for key, entry in shown.items() if unerased.is_current(key)}
+        """These entities as they may be shown to somebody who keeps their internal ids: see `Confirming`."""
+        return await self._confirming.confirm(writes, at=at, unerased=unerased)
 
     async def rows(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """The rows of these entities that there are, husks too, as the database has them and whatever memory knows.
@@ -368,21 +343,6 @@ class TieredStore:
         # Made out of one that was confirmed: it has to be stored again to be so.
         return entry.unconfirmed()
 
-    async def _reserved(self, entries: Sequence[Entry], at: float) -> dict[Key, Entry]:
-        if not entries or self._rows is None:
-            return {}
-        try:
-            rows = await self._rows.reserve([entry.key for entry in entries], at=at)
-        except StoreError:  # counted where it happened
-            return {}
-        return {
-            entry.key: replace(
-                entry, internal_id=row.internal_id, version=row.version, local=row.local, durable=False
-            )
-            for entry in entries
-            if (row := rows.get(entry.key)) is not None
-        }
-
     def _promote(self, entry: Entry) -> None:
         usable_until = self._usable_until(entry)
         # What is of no use is still returned, but would only push out something in memory.
@@ -397,22 +357,6 @@ class TieredStore:
         if not is_queued:
             self._on_error("queue_full")
         return is_queued
-
-    def _written(self, write: Write) -> asyncio.Future[Entry] | None:
-        """The write that is on its way, or of one more attempt; None when there is nothing to wait for."""
-        key = write.entry.key
-        if self._behind is None:
-            return None
-        waiter = self._behind.written(key)
-        # Sent again only if memory still has it: otherwise it was invalidated, replaced or stored.
-        if (
-            waiter is None
-            and self.memory.get(key) is write.entry
-            and not write.entry.durable
-            and self._queue(write)
-        ):
-            waiter = self._behind.written(key)
-        return waiter
 
     def _confirmed(self, sent: Entry, confirmed: Entry) -> None:
         self._catch_up.confirmed(sent.key)
