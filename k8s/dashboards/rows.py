@@ -339,6 +339,17 @@ _STORE = (
         (Query(metric("store_degraded"), _INSTANCE),),
     ),
     Graph(
+        "Databases given up and set aside",
+        "Since each process started. Given up: opened again at once. Set aside: begun anew with what memory held; the "
+        "unusable one stays beside it for seven days. The log says why (store_lost, store_set_aside): a volume that "
+        "fails, or somebody who moves files.",
+        _COUNT,
+        (
+            Query(total("reason", metric("store_lost_total")), "given up: {{reason}}"),
+            Query(total("reason", metric("store_set_aside_total")), "set aside: {{reason}}"),
+        ),
+    ),
+    Graph(
         "Invalidation lag",
         "How long the oldest invalidation has waited to be durable. It is in force; a restart would undo it. Growing: "
         "the database does not take writes, see store errors.",
@@ -354,6 +365,13 @@ _PROCESS = (
         "limit, or share the load among more pods (not during an upstream outage).",
         _SECONDS,
         (Query(metric("event_loop_lag_seconds"), _INSTANCE),),
+    ),
+    Graph(
+        "Tasks",
+        "Of the event loop: some ten, one for each connection of the application, and those of fetches under way. "
+        "Growing for hours while the requests do not: a leak, tell the maintainers.",
+        _COUNT,
+        (Query(metric("tasks"), _INSTANCE),),
     ),
     Graph(
         "Instances",
