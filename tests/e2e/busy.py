@@ -5,7 +5,7 @@ import json
 import random
 from dataclasses import dataclass, field
 
-from tests.e2e.process import Process
+from tests.e2e.process import PATIENCE, Process
 from tests.integration.harness import Client, Response, ScriptedUpstream, Seen, read_body
 
 BLOCK = bytes(64 * 1024)
@@ -100,7 +100,7 @@ class Work:
         if response.field("connection") != "close":
             return False
         self.told_to_close += 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             if left := await client.reader.read():
                 self.failures.append(f"{left!r} behind an answer")
         return True
@@ -124,5 +124,5 @@ class Work:
         wanted = self.answered + count
         while self.answered < wanted:
             self.progress.clear()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await self.progress.wait()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.busy import BLOCK, BLOCKS, Upstream, Work, item
-from tests.e2e.process import Process, serving
+from tests.e2e.process import PATIENCE, Process, serving
 from tests.integration.harness import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -16,7 +16,7 @@ UPLOAD = 256 * 1024
 
 async def is_draining(proxy: Process) -> None:
     """Return when the proxy says that it is not ready any more; the probes work on while it drains."""
-    async with asyncio.timeout(10), proxy.client("ops") as ops:
+    async with asyncio.timeout(PATIENCE), proxy.client("ops") as ops:
         while True:
             response = await ops.get("/readyz")
             if response.status == 503:
@@ -41,10 +41,15 @@ async def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     work = Work(seed=6)
     async with Upstream() as upstream:
         url = upstream.url
-        # Time for the workers, which go on connecting: a quarter of it. What is slow waits for the test, however long.
-        async with serving(
-            url, tmp_path, HANDSHAKE_LIMITS__DRAIN_TIMEOUT="8s", HANDSHAKE_UPSTREAMS__MAIN__TIMEOUT="60s"
-        ) as proxy:
+        patient = {
+            # The workers go on connecting for a quarter of it.
+            "HANDSHAKE_LIMITS__DRAIN_TIMEOUT": "12s",
+            # Longer than this loop, which has the workers and the upstream, comes to none of them.
+            "HANDSHAKE_LIMITS__DRAIN_LINGER": "2s",
+            # What is slow waits for the test, however long.
+            "HANDSHAKE_UPSTREAMS__MAIN__TIMEOUT": "60s",
+        }
+        async with serving(url, tmp_path, **patient) as proxy:
             async with (
                 proxy.client() as idle,
                 proxy.client() as download,
@@ -61,11 +66,12 @@ async def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
                 await upload.send(bytes(UPLOAD))
                 slow = asyncio.create_task(miss.users("slow-1"))
                 ensured = asyncio.create_task(call.call("POST", "/v1/users/ensure", {"userId": "slow-2"}))
-                workers = [asyncio.create_task(work.until_refused(proxy)) for _ in range(WORKERS)]
-                await work.answers(20 * WORKERS)
-                async with asyncio.timeout(10):
+                # Before the workers come: what is asked for in one turn goes up in one call, and theirs would wait too.
+                async with asyncio.timeout(PATIENCE):
                     while not {"slow-1", "slow-2", "upload", "download"} <= upstream.begun:
                         await asyncio.sleep(0)
+                workers = [asyncio.create_task(work.until_refused(proxy)) for _ in range(WORKERS)]
+                await work.answers(20 * WORKERS)
                 code = asyncio.create_task(proxy.terminate())
                 await is_draining(proxy)
                 await idle.send(b"GET /download HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.busy import LOST, Upstream, Work
-from tests.e2e.process import Process, serving
+from tests.e2e.process import PATIENCE, Process, serving
 from tests.integration.harness import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -123,7 +123,7 @@ async def test_a_rolling_restart_under_load_shows_no_failed_request(tmp_path: Pa
             await instances[-1].start()
         service = Service(instances, work)
         looking = asyncio.create_task(service.look())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(service.ready) < 2:
                 await asyncio.sleep(0)
         workers = [asyncio.create_task(service.worker(number, stop)) for number in range(WORKERS)]
