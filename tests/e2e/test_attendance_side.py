@@ -20,8 +20,8 @@ from proxy.demo.services import BUSINESSES_BULK, USERS_BULK, Services
 from tests.e2e.process import PATIENCE, Process, serving
 from tests.needed import missing, tool
 
-# npm and tsc run once, in the one worker that gets the group. npm depends on the network, so it may take a while.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("attendance"), pytest.mark.timeout(150)]
+# npm depends on the network, so it may take a while.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [

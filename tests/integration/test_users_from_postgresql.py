@@ -20,7 +20,6 @@ from store.times import epoch
 from tests.needed import missing
 
 # One server for both.
-pytestmark = pytest.mark.xdist_group("postgresql")
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "users-from-postgresql.sql"
 MANY = 12_000

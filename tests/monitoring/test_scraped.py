@@ -18,7 +18,7 @@ from tests.monitoring.load import under_load
 from tests.monitoring.prometheus import PACKAGE, PATIENCE, scraping
 from tests.needed import tool
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prometheus")]
+pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "k8s" / "alerts" / "handshake-proxy.rules.yaml"
 RUNBOOKS = ROOT / "docs" / "runbooks.md"

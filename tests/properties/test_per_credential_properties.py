@@ -283,7 +283,7 @@ def _control(ask: str) -> str:
     return f"Cache-Control: {ask}" if ask else ""
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(settings.get_profile("deep"), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=plays())
 def test_a_credential_is_shown_what_the_upstream_told_it_and_nothing_else(
     stage: Stage, steps: list[tuple[Any, ...]]

@@ -220,4 +220,4 @@ class ResolverMachine(RuleBasedStateMachine):
 
 
 TestResolver = ResolverMachine.TestCase
-TestResolver.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestResolver.settings = settings(settings.get_profile("deep"), stateful_step_count=50)

@@ -89,7 +89,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         runner.run(stack.aclose())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_nobody_sees_what_anothers_credential_brought(
     stage: Stage, steps: list[tuple[str, str, str, float]]

@@ -60,7 +60,6 @@ def _as_the_operator_reads_it(document: Document) -> Any:
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
-@pytest.mark.xdist_group("prometheus operator")
 def test_the_monitor_and_the_rules_fit_the_operators_models(example: list[Document]) -> None:
     documents = _operators(example)
     assert {document["kind"] for document in documents} == {"PodMonitor", "PrometheusRule"}
@@ -68,7 +67,6 @@ def test_the_monitor_and_the_rules_fit_the_operators_models(example: list[Docume
     assert [_as_the_operator_reads_it(document) for document in documents] == documents
 
 
-@pytest.mark.xdist_group("prometheus operator")
 def test_a_misspelt_key_is_dropped_by_the_operators_models(example: list[Document]) -> None:
     (monitor,) = (copy.deepcopy(one) for one in example if one["kind"] == "PodMonitor")
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
