@@ -10,7 +10,7 @@ from proxy.core.budget import Budget
 from proxy.messages import Answer, Handler, Reply, Request, Streamed, render_head
 from proxy.presence import Presence
 from proxy.server import Connection
-from tests.unit.test_server_canary import (
+from tests.unit.served import (
     GET,
     HEADER_BYTES,
     LARGE_HEAD,

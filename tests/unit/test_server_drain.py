@@ -5,7 +5,7 @@ import socket
 
 from proxy.kernel_queues import close_listener
 from proxy.messages import Answer, Reply, Request, Streamed, render_head
-from tests.unit.test_server_canary import GET, PATIENCE, Gate, Served, echo, serving
+from tests.unit.served import GET, PATIENCE, Gate, Served, echo, serving
 
 LINGER = 60.0
 """Longer than any test: what ends under it does not end for want of time."""
