@@ -54,11 +54,12 @@ demo: $(VENV)/.runs ## the story of the proxy, played on loopback
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8
 # Measuring it takes half as long again; CI does, and `make test COVERAGE=yes`.
 COVERAGE ?= $(CI)
+BOUND    := $(BIN)/coverage report --fail-under=95 --include='proxy/core/*,store/*,config/*' --skip-covered
 
 test: $(STAMP) ## all tests; in CI with more examples of each property, and the coverage bound on core, stores, configuration
 	@COVERAGE_FILE=.coverage $(PYTEST) --dist loadfile --no-loadscope-reorder \
 	  $(if $(COVERAGE),--cov --cov-report=) $(PYTEST_ARGS)
-	@$(if $(COVERAGE),$(BIN)/coverage report --fail-under=95 --include='proxy/core/*,store/*,config/*' --skip-covered)
+	@$(if $(COVERAGE),$(BOUND))
 
 check: $(STAMP) ## lint, types, architecture, generated files
 	$(BIN)/ruff check .
