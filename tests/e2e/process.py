@@ -28,6 +28,16 @@ class Process(Reachable):
         """Resident bytes."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def descriptors(self) -> int:
+        """Descriptors that it has open."""
+        return int(psutil.Process(self.process.pid).num_fds())
+
+    async def closes_down_to(self, descriptors: int) -> None:
+        """Wait until it has no more than so many descriptors open: its ends of connections take a moment."""
+        async with asyncio.timeout(4 * PATIENCE):
+            while self.descriptors() > descriptors:
+                await asyncio.sleep(0)
+
     async def kill(self) -> None:
         """Send SIGKILL: nothing in the process gets a chance to tidy up."""
         self.process.kill()

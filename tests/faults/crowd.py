@@ -6,8 +6,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
 from tests.e2e.process import PATIENCE, Process
 from tests.integration.harness import Reachable
 from tests.needed import missing
@@ -85,18 +83,6 @@ def crowd(process: Reachable, listener: str = "upstreams.main") -> Iterator[Crow
         yield one
     finally:
         one.leave()
-
-
-def descriptors(process: Process) -> int:
-    """Descriptors that a process has open."""
-    return int(psutil.Process(process.process.pid).num_fds())
-
-
-async def has_come_to(process: Process, at_most: int) -> None:
-    """Wait until a process has no more than so many descriptors."""
-    async with asyncio.timeout(4 * PATIENCE):
-        while descriptors(process) > at_most:
-            await asyncio.sleep(0)
 
 
 async def metric(process: Process, name: str, *labels: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.process import PATIENCE, serving
-from tests.faults.crowd import crowd, descriptors, has_come_to, many_files, metric
+from tests.faults.crowd import crowd, many_files, metric
 from tests.faults.sick import SickUpstream
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -20,20 +20,20 @@ async def test_five_thousand_that_may_come_are_served(tmp_path: Path) -> None:
     with many_files(2 * COUNT):
         async with SickUpstream() as upstream, serving(upstream.url, tmp_path) as process:
             assert (await process.users("known")).status == 200
-            files, memory = descriptors(process), process.memory()
+            files, memory = process.descriptors(), process.memory()
             with crowd(process) as all_of_them:
                 await all_of_them.come(COUNT)
                 async with process.client() as client:  # among all those
                     assert (
                         (await client.users("known")).field("cache-status").startswith("handshake-proxy; hit")
                     )
-                assert descriptors(process) >= files + COUNT
+                assert process.descriptors() >= files + COUNT
                 assert process.memory() - memory < COUNT * PER_CONNECTION
                 for each in all_of_them.sockets[::500]:
                     each.sendall(b"GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n")
                     each.settimeout(PATIENCE)
                     assert (await asyncio.to_thread(each.recv, 12)) == b"HTTP/1.1 200"
-            await has_come_to(process, files + 20)
+            await process.closes_down_to(files + 20)
             assert (await process.users("known")).status == 200
 
 
@@ -46,7 +46,7 @@ async def test_of_five_thousand_those_beyond_the_bound_are_refused_with_503(tmp_
             process.client() as client,
         ):
             assert (await client.users("known")).status == 200
-            files = descriptors(process)
+            files = process.descriptors()
             with crowd(process) as all_of_them:
                 await all_of_them.come(COUNT)
                 refused: list[bytes] = []
@@ -61,6 +61,6 @@ async def test_of_five_thousand_those_beyond_the_bound_are_refused_with_503(tmp_
                 login = {"userId": "known", "businessId": "shop"}
                 assert (await process.call("POST", "/v1/login", login)).status == 200
                 assert await metric(process, "ready") == 1
-                assert descriptors(process) <= files + bound + 20
-            await has_come_to(process, files + 20)
+                assert process.descriptors() <= files + bound + 20
+            await process.closes_down_to(files + 20)
             assert (await process.users("known")).status == 200

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.e2e.process import PATIENCE, serving
-from tests.faults.crowd import crowd, descriptors, metric
+from tests.faults.crowd import crowd, metric
 from tests.faults.sick import SickUpstream, says
 from tests.faults.watch import until
 
@@ -39,7 +39,7 @@ async def test_a_process_without_descriptors_serves_whom_it_has_and_recovers(tmp
             process.client("ops") as ops,
         ):
             assert (await client.users("known")).status == 200
-            files = descriptors(process)
+            files = process.descriptors()
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (files + LEFT, hard))
             with crowd(process) as comers:

@@ -12,6 +12,7 @@ import pytest
 from store import sqlite_pragmas
 from store.base import TableSpec
 from store.migrations import prepare
+from tests.crash.files import copied
 from tests.unit.store.samples import NOW, open_store
 from tests.unit.store.test_filled_by import GONE, SECRET, A, B, filled, opened
 from tests.unit.store.test_store_fixture import FIXTURES, expected
@@ -20,22 +21,13 @@ LEAST = 10
 """Statements that an opening has at least; fewer, and they were not seen."""
 
 
-def left_by_a_kill(path: Path, into: Path) -> Path:
-    """The database and its log, as the operating system has them now."""
-    into.mkdir()
-    for name in (path.name, f"{path.name}-wal"):
-        if path.with_name(name).exists():
-            shutil.copyfile(path.with_name(name), into / name)
-    return into / path.name
-
-
 @contextmanager
 def killed(into: Path) -> Iterator[list[Path]]:
     """What a kill before each statement of an opening, and after the last, would leave."""
     found: list[Path] = []
 
     def leave(database: Path) -> None:
-        found.append(left_by_a_kill(database, into / f"statement-{len(found)}"))
+        found.append(copied(database.parent, into / f"statement-{len(found)}"))
 
     def observed(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[str]:
         database = Path(connection.execute("PRAGMA database_list").fetchone()[2])
@@ -52,9 +44,10 @@ def killed(into: Path) -> Iterator[list[Path]]:
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.glob("store-*.db")), ids=lambda path: path.stem)
 async def test_an_earlier_database_keeps_its_rows(path: Path, tmp_path: Path) -> None:
-    shutil.copy(path, tmp_path / path.name)
+    earlier = tmp_path / "handshake.db"
+    shutil.copy(path, earlier)
     with killed(tmp_path) as kills:
-        await (await open_store(tmp_path / path.name)).close()
+        await (await open_store(earlier)).close()
     assert len(kills) > LEAST
     for left in kills:
         store = await open_store(left)
