@@ -116,7 +116,9 @@ class LimitsConfig(Section):
         "Head of a request; a larger one is answered 431. An answer's that is larger is answered 502.",
     )
     idle_timeout: PositiveDuration = key(
-        parse_duration("75s"), "How long a connection may wait between requests."
+        parse_duration("75s"),
+        "How long a connection may wait between requests, and a body may stand still. The body of a bulk or of a "
+        "handshake call has as long to arrive altogether: 408.",
     )
     header_timeout: PositiveDuration = key(
         parse_duration("10s"), "How long a client may take to send a head."
