@@ -61,7 +61,7 @@ class Config(Section):
     memory: MemoryConfig = key(MemoryConfig(), "The memory tier.")
     refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.", later=True)
     limits: LimitsConfig = key(LimitsConfig(), "Bounds.")
-    lane: bool = key(default=True, doc="The fast lane; false changes speed only.", later=True)
+    lane: bool = key(default=True, doc="The fast lane; false changes speed only.")
     log: LogConfig = key(LogConfig(), "The log.")
     tracing: TracingConfig = key(TracingConfig(), "Traces, by OpenTelemetry.")
 

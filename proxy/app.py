@@ -18,6 +18,8 @@ from proxy.core.budget import Budget
 from proxy.core.policy import usable_until
 from proxy.invalidations import Invalidations
 from proxy.keeper import is_own_copy
+from proxy.lane import Lane, LaneServer
+from proxy.lane_table import Table
 from proxy.log import Refs, logger, place_of
 from proxy.messages import Handler
 from proxy.metrics import Metrics, Sample
@@ -73,6 +75,7 @@ class App:
         self._ops: Server | None = None
         self._upstreams: tuple[Upstream, ...] = ()
         self._serving: list[Server] = []
+        self._tables: list[Table] = []
         self._supervisor = Supervisor(self._crashed)
         self._storage = Storage(config, self.metrics, clock=self._clock, usable_until=self._usable_until)
         self._is_out_of_descriptors = False
@@ -140,7 +143,10 @@ class App:
         for name, upstream in upstreams.items():
             router = wiring.transparent(parts, known, upstream)
             listen = self.config.upstreams[name].listen
-            self._serving.append(await self._listen(f"upstreams.{name}", router, listen))
+            lane = wiring.lane(parts, known, upstream)
+            if lane is not None:
+                self._tables.append(lane.table)
+            self._serving.append(await self._listen(f"upstreams.{name}", router, listen, lane))
         handshake = wiring.handshake(parts, known)
         self._serving.append(await self._listen("handshake", handshake, self.config.handshake.listen))
         self._supervisor.spawn("event loop lag", self._watch_lag())
@@ -189,20 +195,22 @@ class App:
             at_most=freshness.ttl if is_own_copy(resource, entry.key.variant) else None,
         )
 
-    async def _listen(self, name: str, handler: Handler, address: Address) -> Server:
+    async def _listen(
+        self, name: str, handler: Handler, address: Address, lane: Lane | None = None
+    ) -> Server:
         limits = self.config.limits
-        server = Server(
-            handler,
-            ServerLimits(
-                header_bytes=limits.header_bytes,
-                header_timeout=limits.header_timeout,
-                idle_timeout=limits.idle_timeout,
-                connections=limits.connections,
-            ),
-            on_error=partial(
-                self._answered_by_server, HANDSHAKE_ROUTE if name == "handshake" else "passthrough"
-            ),
+        bounds = ServerLimits(
+            header_bytes=limits.header_bytes,
+            header_timeout=limits.header_timeout,
+            idle_timeout=limits.idle_timeout,
+            connections=limits.connections,
         )
+        route = HANDSHAKE_ROUTE if name == "handshake" else "passthrough"
+        on_error = partial(self._answered_by_server, route)
+        if lane is None:
+            server = Server(handler, bounds, on_error=on_error)
+        else:
+            server = LaneServer(handler, bounds, on_error=on_error, lane=lane)
         host, port = await server.listen(address.host, address.port)
         self._stack.push_async_callback(server.drain, 0)
         self.addresses[name] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -234,7 +242,7 @@ class App:
             entities={name: stats.entities.get(name, 0) for name in self.config.resources},
             stale={name: stats.stale.get(name, 0) for name in self.config.resources},
             invalidation_lag=stats.invalidation_lag,
-            memory=stats.memory_bytes,
+            memory=stats.memory_bytes + sum(table.bytes for table in self._tables),
             memory_max=self.config.memory.max_bytes,
             store=stats.database_bytes,
             store_max=self.config.store.max_bytes,
@@ -253,6 +261,8 @@ class App:
             self.metrics.loop_lag(max(0.0, loop.time() - due))
             self._watch_descriptors()
             self._watch_clock()
+            for table in self._tables:
+                table.sweep()
 
     def _watch_clock(self) -> None:
         """Say when the system's clock was set back: Date fields and times in the database are ahead of it until it has

@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from proxy import __version__
 from proxy.core.circuit import State
+from proxy.tallies import Tally, add
 
 Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
 EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
@@ -51,6 +52,7 @@ class Metrics:
         )
         self._answered: Counts[tuple[str, EntityResult]] = Counts()
         self._looked_up: Counts[tuple[str, str, str]] = Counts()
+        self._tallies: dict[tuple[str, str, int, str], Tally] = {}
         self._lookups = self._counter("lookups", "Look-ups of ids by tier.", "resource", "tier", "result")
         self._upstream = self._counter("upstream_requests", "Upstream answers.", "upstream", "route", "code")
         self._upstream_duration = self._histogram(
@@ -134,6 +136,11 @@ class Metrics:
         """How the ids of one request were answered. Plain numbers count, as in `looked_up`."""
         for result, count in counts.items():
             self._answered[resource, result] += count
+
+    def tally(self, route: str, method: str, code: int, resource: str) -> Tally:
+        """Where hits of that route are counted that memory has answered: as requests, look-ups and entities."""
+        labels = (route, method if method in _METHODS else "other", code, resource)
+        return self._tallies.setdefault(labels, Tally(_SECONDS, _AGES))
 
     def missed(self, resource: str, reason: str, count: int = 1) -> None:
         """Ids could not be answered from the cache."""
@@ -252,6 +259,14 @@ class Metrics:
             return self._encoded("")
 
     def _count(self) -> None:
+        for (route, method, code, resource), tally in self._tallies.items():
+            if tally.requests:
+                self._looked_up[resource, "memory", "hit"] += tally.ids
+                self._answered[resource, "hit"] += tally.ids
+                self._requests.labels(route, method, str(code), "hit").inc(tally.requests)
+                add(self._duration.labels(route, "hit"), tally.took, tally.seconds)
+                add(self._age.labels(resource), tally.ages, tally.age)
+                tally.clear()
         for labels, count in self._looked_up.items():
             self._lookups.labels(*labels).inc(count)
         self._looked_up.clear()

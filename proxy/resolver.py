@@ -18,6 +18,7 @@ from proxy.metrics import EntityResult, Metrics
 from proxy.outcomes import Resolution, as_data, combine, fallen_back, is_shown, not_ended, representations
 from store.base import StoreError
 from store.entry import Entry, Key
+from store.slot import Slot
 from store.tiered import TieredStore
 
 _ASKED = Asked()
@@ -100,6 +101,15 @@ class Resolver:
         if variant and self._own_for is not None:
             decisions, results = not_ended(decisions, results, self._clock() - self._own_for)
         return self._counted(decisions, combine(decisions, results))
+
+    def hits(self, ids: Sequence[str], now: float) -> list[Slot] | None:
+        """The places in memory of these ids if a plain request for them is a hit, each id of it: what is fresh answers
+        whoever asks for no more (`policy.decide`). Nothing is counted but their use."""
+        return self._store.memory.fresh(self.name, ids, now)
+
+    def use(self, slots: Sequence[Slot], now: float) -> None:
+        """What is in these places has answered again."""
+        self._store.memory.use(slots, now)
 
     def is_hit(self, entry: Entry) -> bool:
         """Whether what memory has answers a plain request; counted as a hit then, and not at all otherwise."""

@@ -177,6 +177,8 @@ class Connection(RequestHandler):
         in_body = not self._last_payload.is_eof()
         super().data_received(data)
         if self._request_count != parsed:
+            if not self._messages:
+                return  # answered already (proxy/lane.py)
             message, payload = self._messages[-1]
             if isinstance(message, _ErrInfo) and not self._last_payload.is_eof():
                 # aiohttp leaves the reader of a body that breaks its framing waiting for the rest.
@@ -302,6 +304,8 @@ def _too_large() -> _ErrInfo:
 class Server(web.Server):
     """One listener."""
 
+    connection_class: "type[Connection]" = Connection
+
     def __init__(
         self, handler: Handler, limits: ServerLimits, *, on_error: Callable[[int, BaseException | None], None]
     ) -> None:
@@ -324,7 +328,7 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         """A protocol for a new connection. aiohttp's own would drop our limits when an option is misspelled."""
-        return Connection(
+        return self.connection_class(
             self,
             loop=self._loop,
             keepalive_timeout=self.limits.idle_timeout,

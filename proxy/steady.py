@@ -21,7 +21,9 @@ class SteadyClock:
     def __call__(self) -> float:
         """The time now."""
         monotonic = self._monotonic()
-        self._offset = max(self._offset, self._wall() - monotonic)
+        offset = self._wall() - monotonic
+        if offset > self._offset:  # noqa: PLR1730 - each hit asks for the time, and `max` takes as long as both clocks
+            self._offset = offset
         return monotonic + self._offset
 
     def ahead(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from config.model import Config
+from proxy.lane_table import part_of
 from proxy.log import Seldom, logger, place_of
 from proxy.metrics import Metrics
 from proxy.stores import as_write, derive_id, row_shapes, table_specs
@@ -64,8 +65,9 @@ class Storage:
             hooks = Hooks(self._opened, self._not_opened, self._lost, self._remember, self._bring_back)
             self._database = RecoveringStore(opening, hooks)
         database = self._database
+        entity_bytes = config.memory.max_bytes - (part_of(config.memory.max_bytes) if config.lane else 0)
         self.tiers = TieredStore(
-            MemoryTier(config.memory.max_bytes, clock=clock, on_evict=metrics.evicted),
+            MemoryTier(entity_bytes, clock=clock, on_evict=metrics.evicted),
             database,
             clock=clock,
             usable_until=usable_until,

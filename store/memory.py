@@ -2,7 +2,8 @@
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from math import inf
 from sys import getsizeof
 from typing import TypeGuard
@@ -11,6 +12,7 @@ from cachetools import Cache, TLRUCache
 
 from store.base import Position
 from store.entry import NO_LOCALS, Entry, Key
+from store.slot import Slot
 
 OVERHEAD = 800
 """Bytes that an entry costs besides its strings: Entry, Key, Slot, floats, the cache's heap item, its links and its
@@ -27,22 +29,12 @@ VARIANT_OVERHEAD = 250
 INDEX_OVERHEAD = 50
 """Bytes of the place in the index of internal ids: 20 to 80, as its table doubles."""
 
+# Seconds within which another use of an entry makes no difference to the order in which entries go.
+_USED_EVERY = 1.0
+
 EVICTED_REMEMBERED = 8_192
 """So many evicted keys are remembered by hash, to tell a miss that more memory would have saved. About 1.5 MB;
 more would itself be the memory that is missing."""
-
-
-class Slot:
-    """The place of a key: filled again when its entry is replaced, emptied when the entry goes.
-
-    Who has kept a (slot, entry) pair knows that the entry still stands while `slot.entry is entry`.
-    """
-
-    __slots__ = ("entry", "usable_until")
-
-    def __init__(self) -> None:
-        self.entry: Entry | None = None
-        self.usable_until = 0.0
 
 
 def size_of(entry: Entry) -> int:
@@ -138,6 +130,7 @@ class MemoryTier:
         self._cache = _Cache(max_bytes, clock, self._gone)
         self._counts: dict[str, int] = {}
         self._variants: dict[tuple[str, str], set[str]] = {}  # of each entity that is here with any
+        self._plain: dict[str, dict[str, Slot]] = {}  # by resource and id, what has no variant
         self._indexed: dict[str, dict[str, Slot]] = {}  # by resource and internal id
         self._evicted: OrderedDict[int, None] = OrderedDict()
 
@@ -154,6 +147,31 @@ class MemoryTier:
             # What is past its end is there until somebody looks: let it go now, so that its slot is empty.
             self._cache.expire()
             return None
+
+    def fresh(self, resource: str, ids: Sequence[str], now: float) -> list[Slot] | None:
+        """The places of these ids, if each holds a representation without a variant that is fresh at `now`.
+
+        They count as used, to the second: it is for those who ask thousands of times in one.
+        """
+        index = self._plain.get(resource)
+        if index is None:
+            return None
+        try:
+            slots = [index[entity] for entity in ids]
+        except KeyError:
+            return None
+        if min([slot.fresh_until for slot in slots], default=-inf) <= now:
+            return None
+        self.use(slots, now)
+        return slots
+
+    def use(self, slots: Iterable[Slot], now: float) -> None:
+        """Count these places as used, unless that was done within the last second."""
+        for slot in slots:
+            if now - slot.used_at >= _USED_EVERY and slot.entry is not None:
+                slot.used_at = now
+                with suppress(KeyError):  # it has just come to its end
+                    self._cache[slot.entry.key]
 
     def find(self, resource: str, internal_id: str) -> Entry | None:
         """The entry with that internal id, while it is usable, if no database holds it; it does not count as used."""
@@ -197,7 +215,7 @@ class MemoryTier:
                 return False
             # The look-up makes it the most recently used, so that room for it is never made at its own expense.
             slot = self._cache.get(key) or Slot()
-            self._fill(slot, entry)
+            self._fill(slot, entry, now)
             slot.usable_until = usable_until
             self._cache[key] = slot
         return True
@@ -267,16 +285,17 @@ class MemoryTier:
         if slot is not None:
             self._fill(slot, None)
 
-    def _fill(self, slot: Slot, entry: Entry | None) -> None:
-        old, slot.entry = slot.entry, entry
+    def _fill(self, slot: Slot, entry: Entry | None, now: float = -inf) -> None:
+        old = slot.entry
+        slot.fill(entry, now)
         if _is_representation(old):
             self._counts[old.key.resource] -= 1
         if _is_representation(entry):
             self._counts[entry.key.resource] = self._counts.get(entry.key.resource, 0) + 1
         if old is None and entry is not None:
-            self._add_variant(entry.key)
+            self._add(slot, entry.key)
         elif old is not None and entry is None:
-            self._remove_variant(old.key)
+            self._remove(old.key)
         if old is not None and old.internal_id is not None:
             self._unindex(slot, old.key.resource, old.internal_id)
         if entry is not None and entry.internal_id is not None and not entry.durable:
@@ -288,16 +307,20 @@ class MemoryTier:
         if index.get(internal_id) is slot:
             del index[internal_id]
 
-    def _add_variant(self, key: Key) -> None:
+    def _add(self, slot: Slot, key: Key) -> None:
         if key.variant:
             self._variants.setdefault(key[:2], set()).add(key.variant)
+        else:
+            self._plain.setdefault(key.resource, {})[key.id] = slot
 
-    def _remove_variant(self, key: Key) -> None:
-        if key.variant:
-            variants = self._variants[key[:2]]
-            variants.discard(key.variant)
-            if not variants:
-                del self._variants[key[:2]]
+    def _remove(self, key: Key) -> None:
+        if not key.variant:
+            del self._plain[key.resource][key.id]
+            return
+        variants = self._variants[key[:2]]
+        variants.discard(key.variant)
+        if not variants:
+            del self._variants[key[:2]]
 
     def _gone(self, key: Key, slot: Slot, reason: str) -> None:
         represented = _is_representation(slot.entry)

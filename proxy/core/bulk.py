@@ -87,6 +87,11 @@ class RequestShape:
 
     def parse(self, body: bytes) -> list[str] | None:
         """The ids that a body asks for, repeats included, or None if its shape is another."""
+        ids = self.listed(body)
+        return ids if ids is not None and len(ids) <= MAX_IDS and all(map(is_valid_id, ids)) else None
+
+    def listed(self, body: bytes) -> list[str] | None:
+        """The strings that a body of this shape lists, one at least, whether they could be ids or not."""
         # There is a comma before each id but the first, and two quotes around it; either may stand in ids, too.
         if min(body.count(b","), body.count(b'"') // 2) > MAX_IDS:
             return None
@@ -101,7 +106,7 @@ class RequestShape:
             ids = _ids_decoder.decode(end[start.end() : -1])
         except _DECODE_ERRORS:
             return None
-        return ids if 0 < len(ids) <= MAX_IDS and all(map(is_valid_id, ids)) else None
+        return ids or None
 
     def render(self, ids: Sequence[str]) -> bytes:
         """The body of the proxy's own request for these ids."""

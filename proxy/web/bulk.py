@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from proxy.core import cache_status, policy
 from proxy.core.http import directives
+from proxy.core.http.fields import RawField
+from proxy.core.http.plain import is_json
 from proxy.core.http.validation import is_conditional
 from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
@@ -14,7 +16,7 @@ from proxy.outcomes import Found, Resolution
 from proxy.web.passthrough import Passage, ReadAhead
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import About, Served, passed
-from store.entry import Key
+from store.entry import Entry, Key
 
 _NOT_MODIFIED = 304
 
@@ -79,10 +81,13 @@ class BulkHandler:
 
     def _asked(self, request: Request) -> Asked:
         """The request, as far as its head says."""
-        media_type = request.header("content-type").partition(";")[0].strip().lower()
         length = request.content_length
-        is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
-        plain = is_json and not request.header("content-encoding") and not is_conditional(request.fields)
+        media_type = request.header("content-type").encode("utf-8", "surrogateescape")
+        plain = (
+            is_json(media_type)
+            and not request.header("content-encoding")
+            and not is_conditional(request.fields)
+        )
         return Asked(
             directives=directives.of_request(request.fields),
             query=b"?" in request.target,
@@ -111,13 +116,18 @@ class BulkHandler:
         oldest = max((entry.age(now) for entry in listed), default=0.0)
         if listed:
             self._resource.metrics.served_age(self._resource.name, oldest)
-        fields = [
-            (b"Content-Type", JSON),
-            date(now),
-            age(oldest),
-            (cache_status.NAME, _cache_status(resolution, now)),
-        ]
+        fields = _fields(oldest, _cache_status(resolution, now), now)
         return Served(Reply(self._config.status, fields, body), self.route, _cache_label(resolution))
+
+    @staticmethod
+    def hit_fields(oldest: Entry, soonest: Entry, now: float) -> list[RawField]:
+        """The fields of an answer of hits alone, but for its length: of its entries `oldest` has the greatest age, and
+        the freshness of `soonest` ends first."""
+        return _fields(oldest.age(now), cache_status.hit(soonest.ttl(now)), now)
+
+
+def _fields(oldest: float, status: bytes, now: float) -> list[RawField]:
+    return [(b"Content-Type", JSON), date(now), age(oldest), (cache_status.NAME, status)]
 
 
 def _is_validated(resolution: Resolution) -> bool:

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from config.model import ResourceConfig
 from config.secret_file import SecretFile
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
+from proxy.core.http.plain import PlainHead
 from proxy.core.http.vary import variant
 from proxy.messages import Request
 
@@ -45,6 +46,7 @@ class Sharing:
         credentials = frozenset(name.lower().encode() for name in config.credential_headers)
         key_fields = frozenset(name.lower().encode() for name in config.key_headers)
         # A credential that is part of the key is set apart by that alone.
+        self._credentials = credentials
         self._apart = credentials - key_fields if config.sharing == "anonymous" else frozenset()
         self._key = key if config.sharing == "per_credential" else None
         # Where each credential has copies of its own, they are asked for with that very credential.
@@ -54,6 +56,13 @@ class Sharing:
         self._own_credential = own_credential
         self._warn = warn
         self._warned = False
+
+    def plain_head(self, *, body: bool) -> PlainHead | None:
+        """Which requests, with a body or without, share one row and may all be answered from it; None: none does."""
+        if self._key is not None and self._own_credential:
+            return None  # whoever has no credential has a row of his own
+        telling = self._apart | self._selecting
+        return PlainHead(telling=telling, credentials=self._credentials, body=body)
 
     def has_credential(self, request: Request) -> bool:
         """Whether the answer to a request may be its caller's own, and is not to be kept for that."""

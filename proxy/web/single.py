@@ -96,12 +96,20 @@ class SingleHandler:
             request.fields, fields, received_at=entry.received_at, now=now
         ):
             fields, body, status = of_not_modified(fields), b"", _NOT_MODIFIED
-        fields.append((b"Via", b"1.1 " + self._resource.upstream.via))
-        if outcome.source != "miss" or entry.initial_age >= 1:
-            fields.append(age(entry.age(now)))
-        fields.append((cache_status.NAME, _cache_status(outcome, now)))
+        is_aged = outcome.source != "miss" or entry.initial_age >= 1
+        fields += self._own_fields(entry.age(now) if is_aged else None, _cache_status(outcome, now))
         cache: Cache = "revalidated" if isinstance(outcome, Found) and outcome.validated else outcome.source
         return Served(Reply(status, fields, body), self.route, cache, about)
+
+    def hit_fields(self, entry: Entry, now: float) -> list[RawField]:
+        """The fields of a hit without conditions, but for its length."""
+        fields = _stored_fields(entry)
+        return fields + self._own_fields(entry.age(now), cache_status.hit(entry.ttl(now)))
+
+    def _own_fields(self, seconds: float | None, status: bytes) -> list[RawField]:
+        via: RawField = (b"Via", b"1.1 " + self._resource.upstream.via)
+        aged = [] if seconds is None else [age(seconds)]
+        return [via, *aged, (cache_status.NAME, status)]
 
 
 def _cache_status(outcome: Found | NotFound, now: float) -> bytes:

@@ -1,0 +1,114 @@
+"""Answers to hits, put together ahead: every request that asks for the same and nothing else gets the same bytes.
+
+They are so for as long as the entries stand where they stood, and until a number in the head moves on: Age, the seconds
+of freshness that are left, and Date. Then the head is written anew.
+"""
+
+from collections.abc import Sequence
+from math import floor
+from typing import Protocol
+
+from proxy.core.http.fields import RawField, render
+from proxy.core.http.plain import PlainHead
+from proxy.messages import reason_phrase
+from proxy.tallies import Tally
+from store.entry import Entry
+from store.slot import ROUNDING, Slot
+
+
+class Face(Protocol):
+    """What answers plain requests of one kind, as far as memory has what they ask for."""
+
+    head: PlainHead
+    """What such a request may bear."""
+    tally: Tally
+
+    def ready(self, entity: str, body: bytes, now: float) -> "Ready | None":
+        """The answer at `now` to a request for what its path names, or its body asks for, if it is a hit."""
+        ...
+
+    def head_of(self, oldest: Entry, soonest: Entry, length: int, now: float) -> bytes:
+        """The head of an answer with a body of so many bytes, at `now` (epoch seconds). Of its entries `oldest` has the
+        greatest age, and the freshness of `soonest` ends first."""
+        ...
+
+    def use(self, slots: Sequence[Slot], now: float) -> None:
+        """Count these places as used."""
+        ...
+
+
+class Ready:
+    """An answer that is put together, of entries that are fresh where they stand."""
+
+    __slots__ = (
+        "_end",
+        "_oldest",
+        "_soonest",
+        "answer",
+        "born",
+        "bucket",
+        "face",
+        "ids",
+        "is_used",
+        "length",
+        "pairs",
+        "until",
+    )
+
+    def __init__(
+        self, face: Face, slots: Sequence[Slot], entries: Sequence[Entry], body: bytes, now: float
+    ) -> None:
+        born = [entry.received_at - entry.initial_age for entry in entries]
+        ends = [slot.fresh_until for slot in slots]
+        self.face = face
+        self.pairs = tuple(zip(slots, entries, strict=True))
+        self.ids = len(entries)
+        self.length = len(body)
+        self.born = min(born)
+        """When its oldest entry was of age zero, in epoch seconds."""
+        self._end = min(ends)
+        self._oldest = entries[born.index(self.born)]
+        self._soonest = entries[ends.index(self._end)]
+        self.is_used = False
+        """Whether its head was written anew since whoever keeps it looked last."""
+        self._write(body, now)
+
+    def stands(self) -> bool:
+        """Whether none of its entries was replaced, dropped or invalidated."""
+        for slot, entry in self.pairs:  # noqa: SIM110 - a generator would take as long as all the rest
+            if slot.entry is not entry:
+                return False
+        return True
+
+    def is_current(self, now: float) -> bool:
+        """Whether these are the bytes to answer with at `now`; the head is written anew if need be."""
+        return self.stands() and (now < self.until or self._renew(now))
+
+    def _renew(self, now: float) -> bool:
+        """Have the head say what is so at `now`. False when that is too late: something in it is stale."""
+        if self._end <= now:
+            return False
+        self._write(self.answer[len(self.answer) - self.length :], now)
+        self.is_used = True
+        self.face.use([slot for slot, _ in self.pairs], now)
+        return True
+
+    def _write(self, body: bytes, now: float) -> None:
+        self.answer = self.face.head_of(self._oldest, self._soonest, self.length, now) + body
+        """Head and body."""
+        end = self._end + ROUNDING
+        # Where a number moves on just now, it may have done so in the head or not: then this is over at once.
+        self.until = min(
+            self.born + floor(now - self.born - ROUNDING) + 1 - ROUNDING,  # Age
+            end - floor(end - now + ROUNDING) - ROUNDING,  # the seconds that are left, and the end of them
+            floor(now) + 1,  # Date
+        )
+        """Until when these are the very bytes, in epoch seconds."""
+        self.bucket = self.face.tally.bucket_of(now - self.born)
+        """Where the age is counted until then: the bounds are whole seconds."""
+
+
+def head(status: int, fields: Sequence[RawField], length: int) -> bytes:
+    """The head of an answer over HTTP/1.1, on a connection that goes on."""
+    line = b"HTTP/1.1 %d %b" % (status, reason_phrase(status))
+    return render(line, [*fields, (b"Content-Length", b"%d" % length)])

@@ -1,0 +1,35 @@
+"""The place of an entity in memory, which outlives what stands in it."""
+
+from math import inf
+
+from store.entry import Entry
+
+ROUNDING = 1e-5
+"""More than sums of the same times can differ by, in seconds: today a float of epoch seconds has 2.4e-7."""
+
+
+class Slot:
+    """The place of a key: filled again when its entry is replaced, emptied when the entry goes.
+
+    Who has kept a (slot, entry) pair knows that the entry still stands while `slot.entry is entry`.
+    """
+
+    __slots__ = ("entry", "fresh_until", "usable_until", "used_at")
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        self.usable_until = 0.0
+        self.fresh_until = -inf
+        """Until when (epoch seconds) it holds a representation with freshness left: that answers every request that
+        asks for no more. A moment early, so that it is never late."""
+        self.used_at = -inf
+        """When it was last counted as used by `MemoryTier.fresh`."""
+
+    def fill(self, entry: Entry | None, now: float) -> None:
+        """Put the entry here, or nothing."""
+        self.entry = entry
+        # What seems to come from the future has an age that nobody knows: whoever wants it has to look closely.
+        if entry is None or entry.item is None or entry.absent or entry.received_at > now:
+            self.fresh_until = -inf
+        else:
+            self.fresh_until = entry.received_at - entry.initial_age + entry.lifetime - ROUNDING
