@@ -94,7 +94,7 @@ def not_yet(config: Config) -> list[str]:
 
 def _default() -> dict[str, Any]:
     text = resources.files("config").joinpath("default.yaml").read_text(encoding="utf-8")
-    document: dict[str, Any] = yaml_text.parse(text, "default.yaml")
+    document: dict[str, Any] = yaml_text.sound(text)
     return document
 
 

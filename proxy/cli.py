@@ -2,17 +2,20 @@
 
 import argparse
 import asyncio
-import http.client
+import gc
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from config.load import ConfigError, Problem, effective, load, not_yet, ops_address
-from config.model import Config
+from config.errors import ConfigError, Problem
 from proxy import __version__
+
+if TYPE_CHECKING:
+    from config.model import Config
 
 EXIT_CONFIG = 2
 _PROBE_TIMEOUT = 3.0
@@ -22,6 +25,8 @@ _NO_TRACING = "needs an extra that is not installed: pip install 'handshake-prox
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = _parser().parse_args(argv)
+    # pydantic would look through all that is installed for plugins that have a say in how the configuration is read.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -61,8 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(arguments: argparse.Namespace) -> Config:
+def _load(arguments: argparse.Namespace) -> "Config":
     """The whole configuration, with what only the program knows of it. Raises ConfigError."""
+    from config.load import load  # noqa: PLC0415 - `serve` has something to do before
     from proxy.stores import table_specs  # noqa: PLC0415 - `probe` does not need to wait for it
     from store.migrations import check_layout  # noqa: PLC0415
 
@@ -92,12 +98,18 @@ def _problem_of_tracing() -> Problem | None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    config = _load(arguments)
-    _run(_serve_until_told(config))
+    # What a start makes is modules and parts of the program, which all stay: to look for garbage among them again and
+    # again would be a tenth of it. `_serve_until_told` ends this.
+    gc.disable()
+    try:
+        _run(_serve_until_told(_load(arguments)))
+    finally:
+        gc.enable()
     return 0
 
 
-async def _serve_until_told(config: Config) -> None:
+async def _serve_until_told(config: "Config") -> None:
+    from config.load import not_yet  # noqa: PLC0415
     from proxy.app import App  # noqa: PLC0415 - the other commands don't need to wait for it
     from proxy.log import configure, logger  # noqa: PLC0415
 
@@ -116,6 +128,10 @@ async def _serve_until_told(config: Config) -> None:
         raise SystemExit(
             f"handshake-proxy: cannot start: {error.strerror or type(error).__name__}: {error}"
         ) from None
+    # Nor does a collection later on look through what is there now: tens of milliseconds that every request under way
+    # would wait for.
+    gc.freeze()
+    gc.enable()
     # To standard output, whatever the log's level and format: whoever started us waits for this line.
     print(json.dumps({"event": "ready", "addresses": addresses}), flush=True)
     await told.wait()
@@ -135,6 +151,8 @@ def _run(work: Coroutine[None, None, None]) -> None:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
+    from config.load import effective, not_yet  # noqa: PLC0415 - likewise
+
     config = _load(arguments)
     print(effective(config), end="")
     for path in not_yet(config):
@@ -143,6 +161,10 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
+    import http.client  # noqa: PLC0415 - nothing else uses it
+
+    from config.load import ops_address  # noqa: PLC0415
+
     address = ops_address(arguments.config, os.environ)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - compared, not bound
     connection = http.client.HTTPConnection(host, address.port, timeout=_PROBE_TIMEOUT)

@@ -23,10 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_server import Server as HttpServer
 
 from proxy.core import problem
 from proxy.core.http.fields import render
@@ -162,7 +162,7 @@ class Connection(RequestHandler):
         if not self._last_payload.is_eof():
             if not self._messages:
                 return False  # half a request has no answer
-            self._last_payload.set_exception(web.RequestPayloadError())
+            self._last_payload.set_exception(RequestPayloadError())
         if self._presence is None:
             self._presence = Presence(
                 transport, lambda: cast("Request | None", self._current_request), lambda: self._is_waiting
@@ -182,7 +182,7 @@ class Connection(RequestHandler):
             message, payload = self._messages[-1]
             if isinstance(message, _ErrInfo) and not self._last_payload.is_eof():
                 # aiohttp leaves the reader of a body that breaks its framing waiting for the rest.
-                self._last_payload.set_exception(web.RequestPayloadError())
+                self._last_payload.set_exception(RequestPayloadError())
             self._last_payload = payload
             self._server.active_at = self._loop.time()
             if self._head_size + len(data) > self._server.limits.header_bytes:
@@ -301,7 +301,7 @@ def _too_large() -> _ErrInfo:
     return _ErrInfo(problem.HEADERS_TOO_LARGE.status, LineTooLong(b""), "")
 
 
-class Server(web.Server):
+class Server(HttpServer):
     """One listener."""
 
     connection_class: "type[Connection]" = Connection

@@ -25,6 +25,9 @@ _LOG_SHARE = 4
 _VACUUM_PAGES = 1_000
 """Pages given back at a time, 4 MB: some 10 ms, so that writes pass in between."""
 
+_INCREMENTAL = 2
+"""Value of auto_vacuum."""
+
 _LARGE_CACHE_KIB = 65_536
 """For many rows in one transaction: SQLite's own 2 MB let the pages of its indexes go and come again for each row."""
 
@@ -154,8 +157,10 @@ def vacuum(connection: sqlite3.Connection) -> bool:
 
 def _set_up(connection: sqlite3.Connection, *, tables: Sequence[TableSpec], max_bytes: int) -> list[str]:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    # Before the first table, or not at all.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Before the first table, or not at all. Where it is so already SQLite would write it again, and wait for the disk
+    # five times.
+    if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     # What an answer has shown must survive power loss.
     connection.execute("PRAGMA synchronous = FULL")
