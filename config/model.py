@@ -61,7 +61,10 @@ class Config(Section):
     memory: MemoryConfig = key(MemoryConfig(), "The memory tier.")
     refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.", later=True)
     limits: LimitsConfig = key(LimitsConfig(), "Bounds.")
-    lane: bool = key(default=True, doc="The fast lane; false changes speed only.")
+    lane: bool = key(
+        default=True,
+        doc="The fast lane; false changes speed only, and leaves its sixteenth of memory.max_bytes to entities.",
+    )
     log: LogConfig = key(LogConfig(), "The log.")
     tracing: TracingConfig = key(TracingConfig(), "Traces, by OpenTelemetry.")
 

@@ -13,6 +13,9 @@ slower. What keeps the two alike:
   two pieces, two requests in one, chunks, an upgrade) the connection stays on the slow way.
 - An answer stands while its entries do (proxy/ready.py), so that invalidation, expiry and eviction need not know of it.
 
+One thing differs: that a client has shut down its side right behind its request is not seen yet when a hit is answered.
+The answer does not say `Connection: close` then; the connection is closed all the same.
+
 This module and proxy/server.py alone touch aiohttp's private names; tests/unit/test_lane_canary.py fails when one of
 them changes.
 """
@@ -82,6 +85,8 @@ class Lane:
             ready = _put_together(face, entity, body, now)
             if ready is None:
                 return None
+            if len(ready.answer) > _MAX_ANSWER:
+                return None
             self.table.add(asked, ready)
         if plainness == "plain":
             self.table.add_exact(asked, data)
@@ -90,7 +95,7 @@ class Lane:
     def has_room(self, ready: Ready) -> bool:
         """Whether an answer may be held for its client; up to FREE bytes always may (proxy/core/budget.py)."""
         with self._buffered.share() as share:  # given back at once: the transport takes all of it
-            return ready.length <= _MAX_ANSWER and share.take(ready.length)
+            return share.take(ready.length)
 
 
 def _put_together(face: Face, entity: str, body: bytes, now: float) -> Ready | None:
@@ -181,7 +186,7 @@ class _Watched:
             # The start of a head alone: nobody knows what it will come to.
             connection._owed = owed - len(data) if len(data) <= owed else _UNKNOWN  # noqa: SLF001
             return parsed
-        if owed or len(messages) > 1:
+        if owed or len(messages) > 1 or data[0] in b"\r\n":  # the parser passes over what precedes a head
             return parsed
         message, payload = messages[0]
         head = data.find(_BLANK_LINE) + len(_BLANK_LINE)

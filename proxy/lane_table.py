@@ -4,6 +4,7 @@ Bounded in bytes. What was asked for once may never be again, and a field that d
 so a thing is kept when it is seen for the second time within a while.
 """
 
+from collections import OrderedDict
 from sys import getsizeof
 
 from proxy.ready import Ready
@@ -13,10 +14,10 @@ Asked = tuple[str, str, bytes]
 
 # Bytes of an answer's own objects and of its places in the tables, and of its pair of slot and entry for each entity;
 # tests/unit/test_lane_table.py measures both.
-_OVERHEAD = 900
+_OVERHEAD = 500
 _PAIR_OVERHEAD = 64
 # The same of the bytes of a request: its place in the table, and in the list of its answer.
-_EXACT_OVERHEAD = 130
+_EXACT_OVERHEAD = 70
 # Ways to write one request, at the most: clients of a pod are few, and each has one.
 _WAYS = 4
 # Sightings that are remembered before the older half is forgotten; about 100 bytes each.
@@ -74,7 +75,7 @@ class Table:
         self.bytes = 0
         self.exact: dict[bytes, Ready] = {}
         """By the bytes of a whole request. To be looked into, and no more."""
-        self._kept: dict[Asked, _Kept] = {}  # in the order in which they go
+        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()  # in the order in which they go
         self._sightings = _Sightings()
         self._refused = 0
 
@@ -148,7 +149,7 @@ class Table:
             if kept.ready.is_used and spared < _SPARED:
                 spared += 1
                 kept.ready.is_used = False
-                self._kept[asked] = self._kept.pop(asked)
+                self._kept.move_to_end(asked)
             else:
                 self.drop(asked)
 

@@ -9,13 +9,14 @@ the air has left its flight: nobody joins it any more, and what the flight bring
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cachetools import TTLCache
 
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
 from proxy.exchange import UpstreamError
 from proxy.fetcher import Fetcher
+from proxy.flight import Flight
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result, Wish
 from proxy.supervisor import Supervisor
@@ -66,28 +67,6 @@ class Want:
         return tuple(field for field in self.fields if field[0].lower() not in TRACE_CONTEXT)
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
-    variant: str
-    fields: tuple[RawField, ...]
-    scope: tuple[RawField, ...]
-    landed: asyncio.Future[dict[str, Result]]
-    is_refresh: bool
-    is_waited_for: bool = False
-    """Whether somebody waits for a refresh."""
-    is_single: bool = True
-    """Whether everybody on board prefers a single call."""
-    held: dict[str, tuple[Entry, Watch]] = field(default_factory=dict)
-    """What was held when it boarded, and whether it still stands: the validators of what was dropped are not sent."""
-    ids: list[str] = field(default_factory=list)
-    timer: asyncio.Handle | None = None
-    """Of the take-off, until then."""
-    took_off: float = 0.0
-    """The loop's time, or 0 until then."""
-    seen: Watch | None = None
-    """What has changed since the call was made."""
-
-
 class Loader:
     """Loads entities of one resource, each at most once at a time.
 
@@ -128,8 +107,8 @@ class Loader:
         bulk = fetcher.config.bulk
         self._has_bulk = bulk is not None
         self._seats = bulk.max_ids if bulk else 1
-        self._flights: dict[Key, _Flight] = {}
-        self._boarding: dict[tuple[object, ...], _Flight] = {}
+        self._flights: dict[Key, Flight] = {}
+        self._boarding: dict[tuple[object, ...], Flight] = {}
         self._turns = Turns(parallel)
         self._refresh_turns = Turns(_PARALLEL_REFRESHES)
 
@@ -178,9 +157,9 @@ class Loader:
             self._joinable(Key(self.name, entity, want.variant), hurry=False) is None for entity in want.ids
         )
 
-    def _boarded(self, want: Want) -> tuple[dict[str, _Flight], set[str]]:
+    def _boarded(self, want: Want) -> tuple[dict[str, Flight], set[str]]:
         """The flight of each entity, and those that were wanted before."""
-        flights: dict[str, _Flight] = {}
+        flights: dict[str, Flight] = {}
         joined: set[str] = set()
         for entity in want.ids:
             flight = self._joinable(Key(self.name, entity, want.variant))
@@ -225,7 +204,7 @@ class Loader:
                 self._board(want, entity, is_refresh=True)
 
     @staticmethod
-    def _place(who: "Want | _Flight", entity: str) -> tuple[object, ...]:
+    def _place(who: "Want | Flight", entity: str) -> tuple[object, ...]:
         """What one caller is refused, another may have. By hash: a credential is not to be kept."""
         return (entity, who.variant, hash(who.scope))
 
@@ -236,7 +215,7 @@ class Loader:
             Key(self.name, entity, want.variant), by_bulk=by_bulk
         )
 
-    def _joinable(self, key: Key, *, hurry: bool = True) -> _Flight | None:
+    def _joinable(self, key: Key, *, hurry: bool = True) -> Flight | None:
         """The flight that will bring an entity as it is from now on."""
         flight = self._flights.get(key)
         if flight is None:
@@ -250,12 +229,12 @@ class Loader:
             return flight
         return flight if flight.seen.is_current(key) else None
 
-    def _board(self, want: Want, entity: str, *, is_refresh: bool) -> _Flight:
+    def _board(self, want: Want, entity: str, *, is_refresh: bool) -> Flight:
         place = (want.variant, want.scope, is_refresh)
         flight = self._boarding.get(place)
         loop = asyncio.get_running_loop()
         if flight is None:
-            flight = _Flight(want.variant, want.fields, want.scope, loop.create_future(), is_refresh)
+            flight = Flight(want.variant, want.fields, want.scope, loop.create_future(), is_refresh)
             self._boarding[place] = flight
             self._refreshes += is_refresh
             if is_refresh:
@@ -273,13 +252,13 @@ class Loader:
             self._take_off_soon(flight)
         return flight
 
-    def _take_off_soon(self, flight: _Flight) -> None:
+    def _take_off_soon(self, flight: Flight) -> None:
         """Somebody waits for it, or it is full."""
         if flight.timer is not None:
             flight.timer.cancel()
         flight.timer = asyncio.get_running_loop().call_soon(self._take_off, flight)
 
-    def _take_off(self, flight: _Flight) -> None:
+    def _take_off(self, flight: Flight) -> None:
         place = (flight.variant, flight.scope, flight.is_refresh)
         if self._boarding.get(place) is flight:
             del self._boarding[place]
@@ -293,7 +272,7 @@ class Loader:
             # Whatever happens, cancellation by a shutdown included, every waiter gets an answer.
             task.add_done_callback(lambda _: self._land(flight, {}))
 
-    async def _fly(self, flight: _Flight) -> None:
+    async def _fly(self, flight: Flight) -> None:
         behind = flight.is_refresh and not flight.is_waited_for
         turns = self._refresh_turns if behind else self._turns
         try:
@@ -303,7 +282,7 @@ class Loader:
             self._fetcher.overloaded()
             self._land(flight, dict.fromkeys(flight.ids, _OVERLOADED))
 
-    async def _called(self, flight: _Flight) -> dict[str, Result]:
+    async def _called(self, flight: Flight) -> dict[str, Result]:
         keys = {entity: Key(self.name, entity, flight.variant) for entity in flight.ids}
         # A refresh that stood in line leaves out what somebody else has fetched meanwhile.
         keys = {entity: key for entity, key in keys.items() if self._flights.get(key) is flight}
@@ -320,13 +299,13 @@ class Loader:
         # It has the whole time of a call, however long it stood in line: or that would look like a slow upstream.
         return await self._fetcher.fetch(wish, single=self._by_single(flight, wish))
 
-    def _by_single(self, flight: _Flight, wish: Wish) -> bool:
+    def _by_single(self, flight: Flight, wish: Wish) -> bool:
         config = self._fetcher.config
         if config.bulk is None or config.single is None or len(wish.ids) > 1:
             return config.bulk is None
         return flight.is_single or self._fetcher.prefers_single(wish)
 
-    def _land(self, flight: _Flight, results: dict[str, Result]) -> None:
+    def _land(self, flight: Flight, results: dict[str, Result]) -> None:
         """Tell the waiters; the first landing is the landing. What has no result was given up."""
         if flight.landed.done():
             return
@@ -342,18 +321,22 @@ class Loader:
             watch.close()
         if flight.seen is not None:
             flight.seen.close()
-        flight.landed.set_result(results)
+        flight.land(results)
 
-    async def _wait(self, want: Want, flights: Mapping[str, _Flight], until: float) -> None:
+    async def _wait(self, want: Want, flights: Mapping[str, Flight], until: float) -> None:
         """Wait for all that is needed, until then (the loop's time); then, as far as patience goes, for what there is
         a copy of."""
-        needed = {flight.landed for entity, flight in flights.items() if entity not in want.usable}
-        if needed:
-            await asyncio.wait(needed, timeout=max(0.0, until - asyncio.get_running_loop().time()))
-        late = {flight for entity, flight in flights.items() if entity in want.usable}
-        await self._wait_a_while(late, want.patience)
+        needed = {flight for entity, flight in flights.items() if entity not in want.usable}
+        if len(needed) == 1:
+            await needed.pop().wait(until)
+        elif needed:
+            landings = [flight.landed for flight in needed]
+            await asyncio.wait(landings, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+        if want.usable:
+            late = {flight for entity, flight in flights.items() if entity in want.usable}
+            await self._wait_a_while(late, want.patience)
 
-    async def _wait_a_while(self, flights: Collection[_Flight], patience: float) -> None:
+    async def _wait_a_while(self, flights: Collection[Flight], patience: float) -> None:
         loop = asyncio.get_running_loop()
         # A call that has been under way for long is not waited for again by everybody who comes.
         until = max((flight.took_off or loop.time()) + patience for flight in flights) if flights else 0.0

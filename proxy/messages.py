@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
-from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.bodies import read_some
 from proxy.core import problem
@@ -195,11 +195,18 @@ class Request:
                         chunk = await read_some(self.payload)
             except TimeoutError:
                 raise SlowBodyError from None
-            except (web.RequestPayloadError, ConnectionError) as error:
+            except (RequestPayloadError, ConnectionError) as error:
                 raise (ClientDisconnected if self.disconnected else BadBodyError) from error
             if not chunk:
                 return
             yield chunk
+
+    def arrived(self) -> bytes | None:
+        """The body, if all of it is here, as a small one mostly is; None if it has to be read, be it for its size."""
+        length = 0 if self.chunked else self.content_length or 0
+        if not 0 < length <= FREE or not self.payload.is_eof() or self._continue_due:
+            return None
+        return self.payload.read_nowait() if self.payload.exception() is None else None
 
     async def read_at_most(self, limit: int, share: Share | None = None) -> tuple[bytes, bool]:
         """The body's first bytes, and whether that is all of it.

@@ -43,6 +43,8 @@ class Metrics:
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "code", "cache")
         self._duration = self._histogram("request_duration_seconds", "Time to answer.", "route", "cache")
         self._request_children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
+        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._histograms: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
         self._entities = self._counter(
             "entities", "Ids asked for, by how each was answered.", "resource", "result"
         )
@@ -113,6 +115,20 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, text, labels, namespace=_PREFIX, registry=self.registry, buckets=buckets)
 
+    # The label sets are closed, so that there are few children; to have the library look for one takes it a lock.
+
+    def _one(self, counter: Counter, *labels: str) -> Counter:
+        found = self._counters.get((counter, labels))
+        if found is None:
+            found = self._counters[counter, labels] = counter.labels(*labels)
+        return found
+
+    def _spread(self, histogram: Histogram, *labels: str) -> Histogram:
+        found = self._histograms.get((histogram, labels))
+        if found is None:
+            found = self._histograms[histogram, labels] = histogram.labels(*labels)
+        return found
+
     def request(
         self,
         route: str,
@@ -126,7 +142,7 @@ class Metrics:
         known = method if method in _METHODS else "other"
         labels = (route, known, code, cache)
         children = self._request_children.get(labels)
-        if children is None:  # the label sets are closed, so that there are few
+        if children is None:
             counter = self._requests.labels(route, known, str(code), cache)
             children = self._request_children[labels] = counter, self._duration.labels(route, cache)
         children[0].inc()
@@ -144,20 +160,25 @@ class Metrics:
 
     def missed(self, resource: str, reason: str, count: int = 1) -> None:
         """Ids could not be answered from the cache."""
-        self._misses.labels(resource, reason).inc(count)
+        self._one(self._misses, resource, reason).inc(count)
 
     def served_age(self, resource: str, seconds: float) -> None:
         """The age of the oldest entity in an answer."""
-        self._age.labels(resource).observe(seconds)
+        self._spread(self._age, resource).observe(seconds)
 
     def looked_up(self, resource: str, tier: str, result: str) -> None:
         """An id was looked up in a tier. A plain number counts: a bulk of hits does little else than this."""
         self._looked_up[resource, tier, result] += 1
 
+    def read_ahead(self, resource: str, ids: int) -> None:
+        """So many ids that are about to be counted as found in memory (`Tally`) had to be read from the database."""
+        self._looked_up[resource, "memory", "miss"] += ids
+        self._looked_up[resource, "memory", "hit"] -= ids
+
     def upstream_answered(self, upstream: str, route: str, code: int, seconds: float) -> None:
         """An upstream's response had arrived."""
-        self._upstream.labels(upstream, route, str(code)).inc()
-        self._upstream_duration.labels(upstream, route).observe(seconds)
+        self._one(self._upstream, upstream, route, str(code)).inc()
+        self._spread(self._upstream_duration, upstream, route).observe(seconds)
 
     def upstream_failed(self, upstream: str, reason: str) -> None:
         """An upstream call had no usable answer."""
@@ -174,7 +195,7 @@ class Metrics:
 
     def upstream_asked(self, resource: str, ids: int) -> None:
         """Ids were asked of an upstream."""
-        self._upstream_ids.labels(resource).inc(ids)
+        self._one(self._upstream_ids, resource).inc(ids)
 
     def coalesced(self, resource: str, ids: int) -> None:
         """Ids joined a fetch that was under way."""
@@ -190,7 +211,7 @@ class Metrics:
 
     def store_operation(self, operation: str, seconds: float, _ok: bool) -> None:  # noqa: FBT001 - a hook's shape
         """A database call has ended; who called it counts its failure."""
-        self._store_seconds.labels(operation).observe(seconds)
+        self._spread(self._store_seconds, operation).observe(seconds)
 
     def store_failed(self, operation: str) -> None:
         """A database call has failed, or a write was given up."""

@@ -104,8 +104,18 @@ class Resolver:
 
     def hits(self, ids: Sequence[str], now: float) -> list[Slot] | None:
         """The places in memory of these ids if a plain request for them is a hit, each id of it: what is fresh answers
-        whoever asks for no more (`policy.decide`). Nothing is counted but their use."""
-        return self._store.memory.fresh(self.name, ids, now)
+        whoever asks for no more (`policy.decide`). What memory lacks is read, if that takes no waiting."""
+        memory = self._store.memory
+        slots = memory.fresh(self.name, ids, now)
+        if slots is not None:
+            return slots
+        lacking = memory.lacking(self.name, ids, now)
+        keys = [Key(self.name, entity) for entity in lacking or ()]
+        if not keys or not self._store.load_now(keys):
+            return None
+        # Whoever looks next finds them in memory, and counts that.
+        self._metrics.read_ahead(self.name, sum(memory.look_at(key) is not None for key in keys))
+        return memory.fresh(self.name, ids, now)
 
     def use(self, slots: Sequence[Slot], now: float) -> None:
         """What is in these places has answered again."""

@@ -27,6 +27,9 @@ _PRUNE_EVERY = 60.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
+# Seconds for which copies wait for others to be written with: so much of what was fetched last is lost when the process
+# is killed, unless somebody waits for it.
+_PUT_GATHERS = 0.002
 
 
 class Storage:
@@ -78,6 +81,8 @@ class Storage:
             derive_id=named,
             as_write=partial(as_write, row_shapes(config)),
             is_there=lambda: database is not None and database.is_there,
+            get_now=(lambda _keys: None) if database is None else database.get_now,
+            put_gathers=_PUT_GATHERS,
         )
 
     @property

@@ -3,8 +3,7 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from proxy.exchange import (
     CUT,
     Exchange,
     Fetched,
+    Opened,
     Reason,
     StaleConnectionError,
     UpstreamError,
@@ -171,35 +171,42 @@ class Upstream:
                 fields = [*fields, (b"Proxy-Authorization", self._egress_auth.encode())]
         return render(b"%b %b HTTP/1.1" % (method.encode(), target), fields)
 
-    @asynccontextmanager
-    async def open(self, *, fresh: bool = False, within: float | None = None) -> AsyncIterator[Exchange]:
+    def open(self, *, fresh: bool = False, within: float | None = None) -> Opened:
         """A connection for one exchange, a new one if it must be `fresh`; counts what fails. Raises UpstreamError.
 
         It takes at most `within` seconds, or the upstream's `timeout`, and half of that at most to wait while all
         connections are in use; when `max_pending` requests do so already, it fails at once.
         """
+        within = self.config.timeout if within is None else within
+        return Opened(self._begin(fresh=fresh, within=within), self._end)
+
+    async def _begin(self, *, fresh: bool, within: float) -> Exchange:
         if self._turns.waiting >= self.config.max_pending:
             self.failed("overloaded")
             raise UpstreamError("overloaded", retry_after=AGAIN_IN)
         loop = asyncio.get_running_loop()
-        within = self.config.timeout if within is None else within
         until = loop.time() + within
-        exchange: Exchange | None = None
         try:
-            async with self._turns.turn(within):
+            await self._turns.take(within)
+            try:
                 left = max(until - loop.time(), within / 2)
                 with mapped():
                     connection, reused = await self._connect(fresh=fresh, within=left)
-                exchange = Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
-                try:
-                    yield exchange
-                finally:
-                    exchange.close()
+                return Exchange(connection, reused=reused, header_bytes=self.limits.header_bytes)
+            except BaseException:
+                self._turns.release()
+                raise
         except UpstreamError as error:
-            cut_by_us = exchange is not None and exchange.aborted and error.reason in CUT | {"body"}
-            if not cut_by_us and not isinstance(error, StaleConnectionError):
-                self.failed(error.reason)
+            self.failed(error.reason)
             raise
+
+    def _end(self, exchange: Exchange, error: BaseException | None) -> None:
+        exchange.close()
+        self._turns.release()
+        if not isinstance(error, UpstreamError) or isinstance(error, StaleConnectionError):
+            return
+        if not (exchange.aborted and error.reason in CUT | {"body"}):
+            self.failed(error.reason)
 
     async def _connect(self, *, fresh: bool, within: float) -> tuple[aiohttp.connector.Connection, bool]:
         """A connection, and whether it was used before."""
@@ -350,7 +357,7 @@ class Upstream:
             head.append((b"Content-Length", b"%d" % len(call.body)))
         left = deadline - asyncio.get_running_loop().time()
         async with self.open(fresh=fresh, within=left) as exchange:
-            await exchange.send_head(self.render(call.method, call.target, head) + call.body)
+            await exchange.send_head(self.render(call.method, call.target, head), call.body)
             await exchange.end_request()
             response = await exchange.receive_head(call.method)
             body = await self._whole(exchange, call.max_body)
@@ -361,6 +368,12 @@ class Upstream:
         """The body of a response, if it is not too large and there is room for it. Raises UpstreamError."""
         read = bytearray()  # a list of parts would be many times their size, which is what is counted
         with self._buffered.share(FREE_FILL) as share:
+            if (arrived := exchange.arrived()) is not None:
+                if len(arrived) > max_body:
+                    raise UpstreamError("too_large")
+                if share.take(len(arrived)):
+                    return arrived
+                raise UpstreamError("overloaded", retry_after=AGAIN_IN)
             async for chunk in exchange.body():
                 read += chunk
                 if len(read) > max_body:

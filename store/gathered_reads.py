@@ -10,8 +10,33 @@ from store.entry import Entry, Key
 MAX_KEYS = 1_000
 """Keys of one read, some 10 ms of the reading thread: who asks for a few does not wait for one who asks for all."""
 
-_Read = asyncio.Task[dict[Key, Entry] | None]
-"""The rows that there are, or None when the database failed."""
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """One read of the database."""
+
+    keys: list[Key] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    rows: dict[Key, Entry] | None = None
+    """The rows that there are, or None when the database failed, or nothing was read."""
+    error: BaseException | None = None
+    """What no database should raise."""
+    is_over: bool = False
+
+    async def over(self) -> None:
+        """Wait for its end, whoever else does."""
+        if not self.is_over:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.waiters.append(waiter)
+            await waiter
+
+    def end(self) -> None:
+        """Have all who wait go on in one turn. Idempotent."""
+        self.is_over = True
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
 
 
 @dataclass(slots=True, eq=False)
@@ -19,8 +44,8 @@ class _Turn:
     """What one turn of the event loop has asked for."""
 
     reads: dict[Key, _Read] = field(default_factory=dict)
-    newest: tuple[list[Key], _Read] | None = None
-    """The read that was made last, and its keys."""
+    newest: _Read | None = None
+    """The read that was made last."""
 
 
 class GatheredReads:
@@ -33,7 +58,7 @@ class GatheredReads:
         self._database = database
         self._on_result = on_result
         self._turn: _Turn | None = None
-        self._reads: set[_Read] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def get(self, keys: Sequence[Key]) -> dict[Key, Entry | None]:
@@ -44,48 +69,59 @@ class GatheredReads:
         if self._is_closed:
             return {}
         reads = {key: self._read_with(key) for key in keys}
-        await asyncio.wait(set(reads.values()))
+        for read in dict.fromkeys(reads.values()):
+            await read.over()
         answers: dict[Key, Entry | None] = {}
         for key, read in reads.items():
-            rows = None if read.cancelled() else read.result()
-            if rows is not None:
-                answers[key] = rows.get(key)
+            if read.error is not None:
+                raise read.error
+            if read.rows is not None:
+                answers[key] = read.rows.get(key)
         return answers
 
     async def close(self) -> None:
         """Break off what is being read, and read nothing after this. Idempotent."""
         self._is_closed = True
-        reads = list(self._reads)
-        for read in reads:
-            read.cancel()
-        if reads:
-            await asyncio.wait(reads)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _read_with(self, key: Key) -> _Read:
         """The read of this turn that has the key, or gets it now."""
         turn = self._turn = self._turn or _Turn()
-        if key not in turn.reads:
-            if turn.newest is None or len(turn.newest[0]) == MAX_KEYS:
-                turn.newest = self._begin(turn)
-            keys, turn.reads[key] = turn.newest
-            keys.append(key)
-        return turn.reads[key]
+        read = turn.reads.get(key)
+        if read is None:
+            read = turn.newest
+            if read is None or len(read.keys) == MAX_KEYS:
+                read = turn.newest = self._begin(turn)
+            read.keys.append(key)
+            turn.reads[key] = read
+        return read
 
-    def _begin(self, turn: _Turn) -> tuple[list[Key], _Read]:
-        keys: list[Key] = []
+    def _begin(self, turn: _Turn) -> _Read:
+        read = _Read()
         # A task takes its first step after this turn of the loop: until then, keys can be added.
-        read = asyncio.create_task(self._read(turn, keys), name="store-read")
-        self._reads.add(read)
-        read.add_done_callback(self._reads.discard)
-        return keys, read
+        task = asyncio.create_task(self._read(turn, read), name="store-read")
+        self._tasks.add(task)
 
-    async def _read(self, turn: _Turn, keys: list[Key]) -> dict[Key, Entry] | None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                read.error = task.exception()
+            read.end()  # one that was broken off has not done so by itself
+
+        task.add_done_callback(ended)
+        return read
+
+    async def _read(self, turn: _Turn, read: _Read) -> None:
         if self._turn is turn:
             self._turn = None
         try:
-            rows = await self._database.get_many(keys)
+            read.rows = await self._database.get_many(read.keys)
         except StoreError:
             self._on_result("get", False)  # noqa: FBT003 - the hook's shape
-            return None
-        self._on_result("get", True)  # noqa: FBT003 - the hook's shape
-        return rows
+        else:
+            self._on_result("get", True)  # noqa: FBT003 - the hook's shape
+        read.end()

@@ -67,16 +67,23 @@ class Watch:
     def __init__(self, watched: dict[_Name, _Watched], keys: Iterable[Key], began: int) -> None:
         self._watched = watched
         self._began = began
-        self._names: frozenset[_Name] = frozenset(name for key in keys for name in (key, key[:2]))
+        self._names: set[_Name] = set()
+        for key in keys:
+            self._names.add(key)
+            self._names.add(key[:2])
         for name in self._names:
-            watched.setdefault(name, _Watched()).watches += 1
+            found = watched.get(name)
+            if found is None:
+                found = watched[name] = _Watched()
+            found.watches += 1
 
     def is_current(self, key: Key) -> bool:
         """Whether nothing has changed since the watch began. False, too, of a key that is not watched, and after
         `close`: what is not counted is not known."""
-        return all(
-            name in self._names and self._watched[name].changed_at <= self._began for name in (key, key[:2])
-        )
+        for name in (key, key[:2]):
+            if name not in self._names or self._watched[name].changed_at > self._began:
+                return False
+        return True
 
     def close(self) -> None:
         """Count nothing for this watch any more. Idempotent."""
@@ -85,4 +92,4 @@ class Watch:
             watched.watches -= 1
             if not watched.watches:
                 del self._watched[name]
-        self._names = frozenset()
+        self._names = set()

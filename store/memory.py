@@ -14,10 +14,10 @@ from store.base import Position
 from store.entry import NO_LOCALS, Entry, Key
 from store.slot import Slot
 
-OVERHEAD = 800
+OVERHEAD = 880
 """Bytes that an entry costs besides its strings: Entry, Key, Slot, floats, the cache's heap item, its links and its
-places in four tables. Measured with tracemalloc from 5,000 to 100,000 entries: 640 to 740 when freshly filled,
-850 to 960 after every entry was replaced (the heap keeps a dead item, the cache the first key object); what it moves
+places in five tables. Measured with tracemalloc from 680 to 22,000 entries: 720 to 855 when freshly filled,
+944 to 1,078 after every entry was replaced (the heap keeps a dead item, the cache the first key object); what it moves
 within is the doubling of the tables. tests/unit/store/test_memory.py measures it again."""
 
 HEADER_OVERHEAD = 64
@@ -165,6 +165,14 @@ class MemoryTier:
         self.use(slots, now)
         return slots
 
+    def lacking(self, resource: str, ids: Sequence[str], now: float) -> list[str] | None:
+        """Those of the ids of which nothing is here; None if there is one that is here and not fresh at `now`."""
+        index = self._plain.get(resource, {})
+        slots = [index.get(entity) for entity in ids]
+        if any(slot is not None and slot.fresh_until <= now for slot in slots):
+            return None
+        return [entity for entity, slot in zip(ids, slots, strict=True) if slot is None]
+
     def use(self, slots: Iterable[Slot], now: float) -> None:
         """Count these places as used, unless that was done within the last second."""
         for slot in slots:
@@ -217,6 +225,7 @@ class MemoryTier:
             slot = self._cache.get(key) or Slot()
             self._fill(slot, entry, now)
             slot.usable_until = usable_until
+            slot.fresh_until = min(slot.fresh_until, usable_until)
             self._cache[key] = slot
         return True
 

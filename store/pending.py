@@ -46,6 +46,29 @@ class Invalidation:
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
+class Gathering(asyncio.Event):
+    """An event that can also be set in so many `seconds`, so that more comes together."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self) -> None:
+        """Set it now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().set()
+
+    def set_soon(self, *, is_enough: bool) -> None:
+        """Set it when the time is over, counted from the first who wants it; now if that `is_enough`."""
+        if is_enough or not self._seconds:
+            self.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self.set)
+
+
 Invalidations = dict[Key, Invalidation]
 """By key: a key has one at a time."""
 

@@ -101,6 +101,10 @@ class RecoveringStore:
         """See `store.base.Store`."""
         return await self._in_use("get").get_many(keys)
 
+    def get_now(self, keys: Sequence[Key]) -> Mapping[Key, Entry] | None:
+        """See `SqliteStore`."""
+        return None if self._store is None or not self.is_there else self._store.get_now(keys)
+
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """See `store.base.Store`."""
         return await self._in_use("put").put_many(writes)

@@ -15,6 +15,9 @@ from store.write_behind import WriteBehind
 
 T = TypeVar("T")
 
+GetNow = Callable[[Sequence[Key]], Mapping[Key, Entry] | None]
+"""The rows of some keys that there are, read without waiting; None if that can't be had."""
+
 _PRECISION = 0.001
 """Seconds: a time of last sync that a database gives back is rounded to the millisecond."""
 
@@ -25,8 +28,8 @@ class Rows:
     `erasures` are of entities. `promote(entry)` takes what was read into memory, and `on_changed(row)` is told of each
     row that was changed. `on_lookup(resource, "database", result)`: hit, miss or error, for
     each key that was read. `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what
-    failed besides: find, reserve, change or unsynced. The database and what is written behind are others' to
-    close.
+    failed besides: find, reserve, change or unsynced. `get_now` reads without waiting, where it can. The database and
+    what is written behind are others' to close.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class Rows:
         on_lookup: Callable[[str, str, str], None],
         on_result: Callable[[str, bool], None],
         on_error: Callable[[str], None],
+        get_now: GetNow,
     ) -> None:
         self._database = database
+        self._get_now = get_now
         self._behind = behind
         self._memory = memory
         self._generations = generations
@@ -67,12 +72,34 @@ class Rows:
                 self._promote(entry)
         return entry
 
+    def load_now(self, keys: Sequence[Key], *, wholly: bool = False) -> dict[Key, Entry] | None:
+        """What `load` gives, where it can be read without waiting; else None. Nothing can happen meanwhile.
+
+        None, too, if it is to be had `wholly` and some key has no representation: then nobody has looked.
+        """
+        rows = self._get_now(keys)
+        if rows is None or (wholly and not all(self._is_represented(rows.get(key)) for key in keys)):
+            return None
+        found: dict[Key, Entry] = {}
+        for key in keys:
+            row = rows.get(key)
+            if row is not None and self._behind.is_forgotten(key):
+                row = replace(row, item=None, headers=())
+            if row is not None:
+                self._offer(row)
+                found[key] = row
+            self._on_lookup(key.resource, "database", "miss" if row is None or row.item is None else "hit")
+        return found
+
     async def load(self, keys: Sequence[Key], *, strict: bool = False) -> dict[Key, Entry]:
         """What there is of those keys, read together with what others ask for; husks too.
 
         A database that fails counts as one that has nothing, or, if `strict`, raises StoreError. What is put,
         invalidated or changed meanwhile wins.
         """
+        now = self.load_now(keys)
+        if now is not None:
+            return now
         found, overtaken = await self._load(keys, strict=strict)
         if overtaken:
             # Once: nobody waits for as long as somebody changes the row. What is overtaken again is not promoted.
@@ -151,6 +178,9 @@ class Rows:
                 if strict and entry is None and key not in answers:
                     raise StoreError("get: it is not known what there is")
         return found, overtaken
+
+    def _is_represented(self, row: Entry | None) -> bool:
+        return row is not None and row.item is not None and not self._behind.is_forgotten(row.key)
 
     def _offer(self, entry: Entry) -> None:
         if entry.item is not None and self._memory.get(entry.key) is None:

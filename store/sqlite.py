@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ from store.base import Adopted, Position, StoreError, StoreStats, TableSpec, Unf
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
 from store.sqlite_adopt import Adoption, adopt_all
+from store.sqlite_direct import DirectReader
 from store.sqlite_erasure import Remains
 from store.sqlite_files import (
     FOREIGN_ERRORS,
@@ -20,14 +21,12 @@ from store.sqlite_files import (
     SuspectError,
     error_name,
     is_damage,
-    store_error,
 )
+from store.sqlite_operation import OnOperation, Operation
 from store.sqlite_pragmas import connect, empty_for_good, is_whole, touch
 from store.sqlite_room import Room
 from store.sqlite_table import DeriveId, Table, filled, representations
 from store.sqlite_writer import Connection, Writer, in_thread
-
-OnOperation = Callable[[str, float, bool], None]
 
 
 class SqliteStore:
@@ -72,6 +71,7 @@ class SqliteStore:
         """Whether SQLite has called the file corrupt."""
         self.is_suspect = False
         """Whether a row was not what had been put there: `verify` finds out what that means."""
+        self._direct: DirectReader | None = None
         self.forgotten: list[str] = []
         """Resources whose rows the opening has forgotten, for they were filled in another's name."""
         self._closing: asyncio.Task[None] | None = None
@@ -113,6 +113,8 @@ class SqliteStore:
             on_operation=on_operation,
         )
         store.forgotten = forgotten
+        with suppress(*FOREIGN_ERRORS):  # one can do without it
+            store._direct = await in_thread(partial(DirectReader, files, store._get))
         return store
 
     def holds(self, resource: str) -> bool:
@@ -121,8 +123,18 @@ class SqliteStore:
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """The entries that there are; an invalidated row comes back as a husk. Raises StoreError."""
-        async with self._operation("get"):
+        with self._operation("get"):
             return await self._reader.run(partial(self._get, keys))
+
+    def get_now(self, keys: Sequence[Key]) -> Mapping[Key, Entry] | None:
+        """What `get_many` would give, without waiting; None if that can't be had, for whatever reason."""
+        if self._direct is None or self._closing is not None or self.is_suspect or self.is_damaged:
+            return None
+        began = perf_counter()
+        rows = self._direct.get(keys)
+        if rows is not None:
+            self._on_operation("get", perf_counter() - began, True)  # noqa: FBT003 - the hook's shape
+        return rows
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """Store representations in one transaction; each as it now stands, once it is durable.
@@ -135,19 +147,19 @@ class SqliteStore:
                 raise ValueError("only representations are stored, and only where there is a row for them")
         if not writes:
             return {}
-        async with self._operation("put"):
+        with self._operation("put"):
             return await self._room.grow(partial(self._put, writes), rows=len(writes))
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use; keep rows, ids and local attributes. Raises StoreError."""
         if keys:
-            async with self._operation("invalidate"):
+            with self._operation("invalidate"):
                 await self._writer.submit(partial(self._invalidate, keys), rows=len(keys))
 
     async def invalidate_all(self) -> None:
         """Forget every representation for every use. Rows go, unless they have local attributes or an id that could
         not be derived again. In small transactions between those of others. Raises StoreError."""
-        async with self._operation("invalidate"):
+        with self._operation("invalidate"):
             await self._room.empty()
 
     async def find(self, resource: str, internal_id: str) -> str | None:
@@ -155,7 +167,7 @@ class SqliteStore:
         table = self._tables.get(resource)
         if table is None:
             return None
-        async with self._operation("find"):
+        with self._operation("find"):
             return await self._reader.run(partial(table.find, internal_id=internal_id))
 
     async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
@@ -167,7 +179,7 @@ class SqliteStore:
             raise ValueError("ids are given only to what has a row here")
         if not keys:
             return {}
-        async with self._operation("reserve"):
+        with self._operation("reserve"):
             return await self._room.grow(partial(self._reserve, keys, at), rows=len(keys))
 
     async def change(
@@ -184,7 +196,7 @@ class SqliteStore:
         if table is None or key.variant:
             return None
         change = partial(table.change, external_id=key.id, local=dict(local), synced_at=synced_at)
-        async with self._operation("change"):
+        with self._operation("change"):
             return await self._room.grow(change)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
@@ -196,7 +208,7 @@ class SqliteStore:
         keys = [key for key in keys if self._has_row(key)]
         if not keys and not self._remains.is_due:
             return
-        async with self._operation("erase"):
+        with self._operation("erase"):
             if keys:
                 await self._writer.submit(partial(self._erase, keys), rows=len(keys))
             try:
@@ -215,7 +227,7 @@ class SqliteStore:
         table = self._tables.get(resource)
         if table is None:
             return []
-        async with self._operation("unsynced"):
+        with self._operation("unsynced"):
             return await filled(self._reader.run, partial(table.unsynced, before=before, after=after), limit)
 
     async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
@@ -226,7 +238,7 @@ class SqliteStore:
         table = self._tables.get(resource)
         if table is None:
             return []
-        async with self._operation("page"):
+        with self._operation("page"):
             return await filled(self._reader.run, partial(table.page, after=after), limit)
 
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
@@ -245,7 +257,7 @@ class SqliteStore:
                 raise ValueError("only local attributes of the resource are set")
         if not writes:
             return Adopted()
-        async with self._operation("adopt"):
+        with self._operation("adopt"):
             # An import that does not fit is to be told so, and not to push out what it has just brought.
             adopt = partial(adopt_all, self._adoptions, writes, self._derive_id)
             return await self._room.grow(adopt, rows=len(writes), may_evict=False)
@@ -253,7 +265,7 @@ class SqliteStore:
     async def stats(self, *, at: float) -> StoreStats:
         """Sizes and counts, at a cost that grows with the stale rows alone: 70 ms for a million. Raises
         StoreError."""
-        async with self._operation("stats"):
+        with self._operation("stats"):
             return await self._reader.run(partial(self._stats, at))
 
     async def prune(self, *, older_than: float) -> int:
@@ -262,7 +274,7 @@ class SqliteStore:
 
         In small transactions of its own, between those of others.
         """
-        async with self._operation("prune"):
+        with self._operation("prune"):
             await self._retry_erasure()
             return await self._room.prune(older_than=older_than)
 
@@ -273,14 +285,14 @@ class SqliteStore:
 
     async def check(self) -> None:
         """Find out whether the database can be read and written now. Raises StoreError."""
-        async with self._operation("check"):
+        with self._operation("check"):
             await self._reader.run(representations)
             await self._writer.submit(touch)
 
     async def verify(self) -> bool:
         """Whether the file is whole, as far as SQLite can tell: a second or two for 256 MiB. If it is, rows that are
         not what had been put there are left out from then on, as if there were none. Raises StoreError."""
-        async with self._operation("verify"):
+        with self._operation("verify"):
             is_good = await self._reader.run(is_whole)
         self.is_damaged |= not is_good
         self.is_suspect = False
@@ -320,6 +332,8 @@ class SqliteStore:
     async def _close(self) -> None:
         await self._writer.close()
         reader, writer = self._connections
+        if self._direct is not None:
+            self._direct.close()
         # A file that is damaged may fail to be closed; its thread has ended all the same.
         with suppress(*FOREIGN_ERRORS):
             await reader.close()
@@ -328,23 +342,10 @@ class SqliteStore:
         with suppress(*FOREIGN_ERRORS):
             await writer.close()
 
-    @asynccontextmanager
-    async def _operation(self, name: str) -> AsyncIterator[None]:
+    def _operation(self, name: str) -> Operation:
         if self._closing is not None:
             raise StoreError(f"{name}: the store is closed")
-        started = perf_counter()
-        try:
-            yield
-        except asyncio.CancelledError:
-            raise  # the operation itself goes on
-        except FOREIGN_ERRORS as error:
-            self._failed(error)
-            self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
-            raise store_error(name, error) from None
-        except StoreError:
-            self._on_operation(name, perf_counter() - started, False)  # noqa: FBT003 - the hook's shape
-            raise
-        self._on_operation(name, perf_counter() - started, True)  # noqa: FBT003 - the hook's shape
+        return Operation(name, on_end=self._on_operation, on_failure=self._failed)
 
     def _failed(self, error: BaseException) -> None:
         self.last_failure = error_name(error)
@@ -357,9 +358,8 @@ class SqliteStore:
     async def _retry_erasure(self) -> None:
         if self._remains.is_due:
             # Whoever asked for it was told that it failed: that it fails again is no failure of what goes on here.
-            with suppress(StoreError):
-                async with self._operation("erase"):
-                    await self._writer.submit(self._remains.remove, is_alone=True)
+            with suppress(StoreError), self._operation("erase"):
+                await self._writer.submit(self._remains.remove, is_alone=True)
 
     def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
         found: dict[Key, Entry] = {}

@@ -186,6 +186,12 @@ def set_up_reader(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cell_size_check = ON")
 
 
+def set_up_direct(connection: sqlite3.Connection) -> None:
+    """The same for a connection of the event loop's, which must wait for nobody."""
+    set_up_reader(connection)
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
 def _keep_temporary_files_in(directory: Path, connection: sqlite3.Connection) -> None:
     """Have a rewrite copy the database to beside it, and not to /var/tmp or /tmp, which may have no room for it.
 

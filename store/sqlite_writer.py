@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -66,8 +66,12 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, function: Run[T]) -> T:
         """What `function` returns or raises, called with the connection in its thread."""
-        result = await self._execute(lambda: function(self._conn))  # type: ignore[no-untyped-call] # bare in aiosqlite
-        return cast("T", result)
+        # What aiosqlite's own `_execute` does, without the two calls and the coroutine around it.
+        if not self._running or self._connection is None:
+            raise ValueError("Connection closed")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((done, partial(function, self._connection)))
+        return await done
 
 
 @dataclass(slots=True, eq=False)

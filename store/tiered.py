@@ -13,7 +13,7 @@ from store.generation import Generations, Watch
 from store.memory import MemoryTier
 from store.pending import all_of
 from store.rowless import Rowless
-from store.rows import Rows
+from store.rows import GetNow, Rows
 from store.write_behind import WriteBehind
 
 T = TypeVar("T")
@@ -25,9 +25,10 @@ class TieredStore:
     `tables`: the resources that are meant for the database; without one for them the store is degraded. Entities of
     all others are rowless: they live in memory alone, under the internal id `derive_id(key, 0)`, which is that of an
     entity without a row. `as_write(entry)` gives a representation with the columns of its table, None if they can't be
-    told, and `is_there()` says whether there is a database now. `usable_until(entry)` is when the entry is of no use
-    any more (epoch seconds, like `clock`). `on_lookup(resource, tier, result)`: tier memory or database, result hit,
-    miss or error.
+    told, `is_there()` says whether there is a database now, and `get_now(keys)` reads it without waiting, where it can.
+    `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`). Puts that nobody waits
+    for are gathered for `put_gathers` seconds, into one transaction. `on_lookup(resource, tier, result)`: tier memory
+    or database, result hit, miss or error.
     `on_error(operation)`: get, put, invalidate, erase, find, reserve, change, unsynced, check or stats, as the database
     failed it; queue_full when a write was not queued because the database is behind by `max_pending` keys, or by
     `store.write_behind.MAX_BYTES`. The database is its opener's to close, after this.
@@ -47,6 +48,8 @@ class TieredStore:
         derive_id: Callable[[Key, int], str],
         as_write: Callable[[Entry], Write | None] = lambda entry: Write(entry, {}),
         is_there: Callable[[], bool] = lambda: True,
+        get_now: GetNow = lambda _keys: None,
+        put_gathers: float = 0.0,
     ) -> None:
         self.memory = memory
         self._database = database
@@ -74,6 +77,7 @@ class TieredStore:
                 clock=clock,
                 on_missed=self._catch_up.missed,
                 on_emptied=self._emptied,
+                gathers=put_gathers,
             )
             self._rows = Rows(
                 database,
@@ -86,6 +90,7 @@ class TieredStore:
                 on_lookup=on_lookup,
                 on_result=self._noted,
                 on_error=on_error,
+                get_now=get_now,
             )
 
         self._confirming = Confirming(
@@ -134,6 +139,13 @@ class TieredStore:
         if asked and self._rows is not None:
             found |= await self._rows.load(asked, strict=strict)
         return found
+
+    def load_now(self, keys: Sequence[Key]) -> bool:
+        """Take these entities into memory if all of them can be had without waiting; whether they can."""
+        if self._rows is None:
+            return False
+        asked = [key for key in keys if self._rows.known(key) is None]
+        return all(map(self._has_row, asked)) and self._rows.load_now(asked, wholly=True) is not None
 
     def watch(self, keys: Iterable[Key]) -> Watch:
         """Have what happens to these keys from here on counted, for `put`. Close the watch at the end."""

@@ -10,6 +10,7 @@ from store.base import Store, StoreError
 from store.entry import Entry, Key, Write
 from store.pending import (
     Everything,
+    Gathering,
     Invalidated,
     Invalidation,
     Invalidations,
@@ -45,6 +46,9 @@ class WriteBehind:
     `on_confirmed(sent, confirmed)` brings each entry back as the database holds it; after `on_emptied()` it may not
     hold what it has confirmed. `on_result(operation, ok)` is told of each batch of invalidations or erasures, of each
     batch with puts that went well, and of each put that did not.
+
+    For `gathers` seconds a put waits for others, unless somebody waits for it: a transaction costs as much as some
+    thirty rows of it.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class WriteBehind:
         clock: Callable[[], float],
         on_missed: Callable[[Key], None] = lambda _key: None,
         on_emptied: Callable[[], Awaitable[None]] | None = None,
+        gathers: float = 0.0,
     ) -> None:
         self._database = database
         self._on_emptied = on_emptied
@@ -75,7 +80,7 @@ class WriteBehind:
         self._all_unforgotten_since: float | None = None
         self._is_all_due = False
         self._quiet: Counter[Key] = Counter()  # those that are being changed, and by how many
-        self._wake_put = asyncio.Event()
+        self._wake_put = Gathering(gathers)
         self._wake_invalidate = asyncio.Event()
         self._is_closing = False
         self._is_closed = False
@@ -102,7 +107,9 @@ class WriteBehind:
             return False
         self._puts[key] = Put(write, size)
         self._bytes += size
-        self._wake()
+        if self.owes:
+            self._wake()
+        self._wake_put.set_soon(is_enough=len(self._puts) >= BATCH)
         return True
 
     def invalidate(self, key: Key) -> asyncio.Future[None]:
@@ -159,7 +166,10 @@ class WriteBehind:
     def written(self, key: Key) -> asyncio.Future[Entry] | None:
         """The entry that is on its way, once it is durable; None if none is. The future may raise StoreError."""
         put = self._last_put(key)
-        return None if put is None else new_waiter(put.waiters)
+        if put is None:
+            return None
+        self._wake_put.set()  # somebody waits
+        return new_waiter(put.waiters)
 
     @asynccontextmanager
     async def quiet(self, key: Key) -> AsyncIterator[None]:
@@ -230,6 +240,8 @@ class WriteBehind:
                 for invalidations in (self._forgetting, self._invalidations)
                 if key in invalidations
             )
+        if outcomes:
+            self._wake_put.set()
         return outcomes
 
     def _last_put(self, key: Key) -> Put | None:
@@ -287,7 +299,9 @@ class WriteBehind:
                 await self._put(self._writing)
                 self._bytes -= sum(put.size for put in self._writing.values())
                 self._writing = {}
-                self._wake()
+                self._wake_invalidate.set()
+                is_waited_for = self._is_closing or any(put.waiters for put in self._puts.values())
+                self._wake_put.set_soon(is_enough=is_waited_for or len(self._puts) >= BATCH)
 
     def _abandon(self) -> None:
         """Nobody may wait for ever for what will not come, and what was to be forgotten stays so."""

@@ -15,7 +15,7 @@ from aiohttp.streams import StreamReader
 
 from config.model import LimitsConfig
 from proxy.core import cache_status
-from proxy.core.budget import Share
+from proxy.core.budget import FREE, Share
 from proxy.core.http import fields as raw
 from proxy.core.http.fields import RawField, render
 from proxy.core.problem import Problem
@@ -36,6 +36,7 @@ from proxy.upstream import Upstream
 if TYPE_CHECKING:
     from proxy.tracing import CallSpans
 
+_LAST_CHUNK = b"0\r\n\r\n"
 # Methods that may be sent again when a kept-alive connection turns out to be closed (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
@@ -190,10 +191,15 @@ class PassThrough:
             fields.append((b"Transfer-Encoding", b"chunked"))
         if request.upgrade == "websocket":
             fields += [(b"Connection", b"Upgrade"), (b"Upgrade", request.header("upgrade").encode())]
-        await exchange.send_head(self._upstream.render(request.method, request.target, fields))
-        if not request.has_body:
+        head = self._upstream.render(request.method, request.target, fields)
+        body = _known_body(request, passage.read)
+        if body is not None:
+            await exchange.send_head(head, body)
+            if passage.read is not None:
+                passage.read.drop()
             await exchange.end_request()
             return None
+        await exchange.send_head(head)
         return asyncio.create_task(self._upload(exchange, request, passage), name="upload")
 
     def _via(self, version: tuple[int, int]) -> bytes:
@@ -234,22 +240,21 @@ class PassThrough:
         within: float,
     ) -> ResponseHead:
         loop = asyncio.get_running_loop()
+        upgrade = request.upgrade == "websocket"
         try:
-            async with asyncio.timeout(None) as deadline:
+            async with asyncio.timeout(within if upload is None else None) as deadline:
+                if upload is None:
+                    return await exchange.receive_head(request.method, upgrade=upgrade)
 
-                def start_clock(_: object = None) -> None:
+                def start_clock(_: object) -> None:
                     if not deadline.expired():
                         deadline.reschedule(loop.time() + within)
 
-                if upload is None:
-                    start_clock()
-                else:
-                    upload.add_done_callback(start_clock)
+                upload.add_done_callback(start_clock)
                 try:
-                    return await exchange.receive_head(request.method, upgrade=request.upgrade == "websocket")
+                    return await exchange.receive_head(request.method, upgrade=upgrade)
                 finally:
-                    if upload is not None:
-                        upload.remove_done_callback(start_clock)
+                    upload.remove_done_callback(start_clock)
         except TimeoutError:
             raise UpstreamError("timeout") from None
 
@@ -270,7 +275,19 @@ class PassThrough:
         elif chunked:
             keep_alive = False  # an HTTP/1.0 client knows the end by the close
         writer = request.writer
-        await writer.write(render_head(request, head.status, head.reason, fields, keep_alive=keep_alive))
+        rendered = render_head(request, head.status, head.reason, fields, keep_alive=keep_alive)
+        arrived = exchange.arrived()
+        if arrived is not None:
+            body = encode(arrived) if has_body and arrived else b""
+            end = _LAST_CHUNK if encode is _chunk else b""
+            if len(body) > FREE:  # put together with its head it would be in memory twice
+                await writer.write(rendered, drain=False)
+                await writer.write(body, drain=False)
+                rendered = body = b""
+            await writer.write(rendered + body + end, drain=False)
+            await request.flush()
+            return keep_alive
+        await writer.write(rendered)
         try:
             async with asyncio.timeout(self._limits.idle_timeout) as idle:
                 async for data in exchange.body():
@@ -282,7 +299,7 @@ class PassThrough:
         except TimeoutError:
             raise UpstreamError("timeout") from None
         if encode is _chunk:
-            await writer.write(b"0\r\n\r\n")
+            await writer.write(_LAST_CHUNK)
         await request.flush()
         return keep_alive
 
@@ -344,6 +361,15 @@ async def _pump(source: StreamReader, sink: StreamWriter) -> None:
     while data := await source.readany():
         await sink.write(data)
     await sink.drain()
+
+
+def _known_body(request: Request, read: ReadAhead | None) -> bytes | None:
+    """The body of a request if all of it is here and it is small, so that it can go with its head; else None."""
+    if not request.has_body:
+        return b""
+    if read is None:
+        return request.arrived()
+    return read.data if read.is_whole and not request.chunked and len(read.data) <= FREE else None
 
 
 def _chunk(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -25,11 +26,22 @@ def parse_date(value: bytes, *, now: float) -> float | None:
 
     The day must have a name, but a wrong one is not held against the date: it says nothing that the date does not.
     """
+    value = value.strip(b" \t")
+    fixed = _fixed(value)
+    if fixed is not None:
+        return fixed
     for form in _FORMS:
-        found = form.fullmatch(value.strip(b" \t"))
+        found = form.fullmatch(value)
         if found is not None:
             return _seconds(found, now)
     return None
+
+
+@lru_cache(maxsize=16)
+def _fixed(value: bytes) -> float | None:
+    """A date of the usual form, which needs no century: many answers in a row have the same."""
+    found = _FORMS[0].fullmatch(value)
+    return None if found is None else _seconds(found, 0.0)
 
 
 def _seconds(found: re.Match[bytes], now: float) -> float | None:

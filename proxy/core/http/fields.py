@@ -10,7 +10,7 @@ Rules (RFC 9110 section 7.6):
 Everything else keeps its order, case and bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 RawField = tuple[bytes, bytes]
 
@@ -75,10 +75,17 @@ def members(value: bytes) -> list[bytes]:
 
 def end_to_end(fields: Iterable[RawField]) -> list[RawField]:
     """The fields that go on to the next hop (RFC 9110 section 7.6.1)."""
-    fields = tuple(fields)
-    listed = frozenset(tokens(fields, b"connection")) - _NEVER_LISTED
-    dropped = _HOP_BY_HOP | listed
-    return [field for field in fields if field[0].lower() not in dropped]
+    return [field for _, field in _passed(fields)]
+
+
+def _passed(fields: Iterable[RawField]) -> list[tuple[bytes, RawField]]:
+    """The fields that go on to the next hop, each with its name in lower case."""
+    named = [(field[0].lower(), field) for field in fields]
+    dropped: Collection[bytes] = _HOP_BY_HOP
+    listed = [field for name, field in named if name == b"connection"]
+    if listed:
+        dropped = _HOP_BY_HOP.union(tokens(listed, b"connection")) - _NEVER_LISTED
+    return [one for one in named if one[0] not in dropped]
 
 
 def request_fields(fields: Iterable[RawField], *, host: bytes, via: bytes) -> list[RawField]:
@@ -88,15 +95,14 @@ def request_fields(fields: Iterable[RawField], *, host: bytes, via: bytes) -> li
     """
     forwarded: list[RawField] = []
     has_host = False
-    for name, value in end_to_end(fields):
-        lower = name.lower()
+    for lower, field in _passed(fields):
         if lower == b"expect":
             continue
         if lower == b"host":
             has_host = True
-            forwarded.append((name, host))
+            forwarded.append((field[0], host))
         else:
-            forwarded.append((name, value))
+            forwarded.append(field)
     if not has_host:
         forwarded.insert(0, (b"Host", host))
     forwarded.append((b"Via", via))

@@ -87,7 +87,7 @@ async def test_an_invalidation_drops_every_variant_and_the_row(world: World, dat
 
 
 async def test_evictions_of_variants_can_be_asked_for(database: Database) -> None:
-    world = World(database, memory=1_200)
+    world = World(database, memory=1_300)
     world.store.put(Write(entry(V), {}))
     world.store.put(Write(entry(W), {}))
     assert [world.store.evicted_recently(key) for key in (A, V, W)] == [False, True, False]
