@@ -21,7 +21,7 @@ from fuzz.targets import NAMES, load
 _MAX_BYTES = 2048
 """Of an input. Long ones take long, and what they reach short ones reach; a nesting too deep for Python fits in."""
 _SLOW = 10
-"""Seconds that one input may take; it is some 20 microseconds usually."""
+"""Seconds that one input may take; it is some 20 microseconds usually, and some 10 milliseconds for `lane`."""
 _GRACE = 120
 """Seconds for starting, reading the inputs that are kept, and ending."""
 _MEMORY = 1024

@@ -13,6 +13,7 @@ NAMES = (
     "http_date",
     "json_lines",
     "json_split",
+    "lane",
     "path_template",
     "validation",
     "variant",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ import yaml
 from config.load import load
 from proxy.app import App
 from proxy.metrics import Metrics
+from tests.integration import transcript
 
 PATIENCE = 10.0
 """Seconds after which a test gives up on a peer; nothing waits that long when all is well."""
@@ -150,6 +152,7 @@ class Client:
         self.reader = reader
         self.writer = writer
         self.host = host
+        self._said = transcript.new_client()
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -159,9 +162,10 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n"))[:-2]
             status = int(head.split(b" ", 2)[1])
-            if head_only or status in {204, 304} or status < 200:
-                return Response(head, b"")
-            return Response(head, await read_body(head, self.reader, to_eof=True))
+            is_bodiless = head_only or status in {204, 304} or status < 200
+            body = b"" if is_bodiless else await read_body(head, self.reader, to_eof=True)
+        self._said += [head, body]
+        return Response(head, body)
 
     async def request(self, data: bytes, *, head_only: bool = False) -> Response:
         await self.send(data)
@@ -224,7 +228,10 @@ class Reachable:
         host, _, port = self.addresses[listener].rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=2**22)
         try:
-            yield Client(reader, writer, "localhost" if listener == "handshake" else "app")
+            client = Client(reader, writer, "localhost" if listener == "handshake" else "app")
+            if listener == "ops":
+                client._said = []  # what is counted is compared for itself
+            yield client
         finally:
             writer.close()
 
@@ -281,24 +288,28 @@ def metric(metrics: Metrics, name: str, **labels: str) -> float:
 @asynccontextmanager
 async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[Proxy]:
     """The proxy before one upstream; `sections` are laid over the built-in configuration, key by key. Its monotonic
-    clock is the other one, unless there is a `monotonic` of its own among them."""
+    clock is the other one, unless there is a `monotonic` of its own among them; a `clock` among them is both."""
     monotonic = sections.pop("monotonic", None)
+    clock = sections.pop("clock", None) or Clock()
     file = directory / "proxy.yaml"
     main: dict[str, Any] = {"url": url, "listen": "127.0.0.1:0", **sections.pop("upstream", {})}
     document: dict[str, Any] = {
-        "upstreams": {"main": main},
+        "upstreams": {"main": main, **sections.pop("upstreams_too", {})},
         "handshake": {"listen": "127.0.0.1:0"},
         "ops": {"listen": "127.0.0.1:0"},
         "store": {"url": f"sqlite:///{directory / 'handshake.db'}"},
+        "lane": transcript.LANE.on,
         **sections,
         # A test that stops is in a hurry.
         "limits": {"drain_linger": "0s", **sections.get("limits", {})},
     }
     await asyncio.to_thread(file.write_text, yaml.safe_dump(document))
-    clock = Clock()
-    app = App(load(file, {}), clock=clock, monotonic=monotonic or clock)
+    # The same chances in each run, so that two runs can be compared.
+    app = App(load(file, {}), clock=clock, monotonic=monotonic or clock, rng=random.Random(7).random)
     addresses = await app.start()
     try:
         yield Proxy(app, clock, addresses)
     finally:
+        app._storage.tiers.memory.keys()  # what is past its end goes, whether or not anybody has asked for it
         await app.stop()
+        transcript.count(app.metrics)

@@ -2,15 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from proxy.core import cache_status
+from proxy.core.http.fields import RawField
+from proxy.core.http.plain import PlainHead, Plainness
 from proxy.core.problem import Problem
+from proxy.lane import Lane, LaneServer
 from proxy.messages import Answer, Reply, Request
+from proxy.ready import Ready, head
 from proxy.server import Server, ServerLimits
+from proxy.tallies import Tally
+from proxy.web.resource import age, date
+from store.entry import Entry
+from store.slot import Slot
 
 PATIENCE = 5.0
 """Seconds after which a test gives up on a peer; nothing waits that long when all is well."""
@@ -115,10 +124,18 @@ async def serving(
     header_timeout: float = PATIENCE,
     idle_timeout: float = PATIENCE,
     connections: int = 100,
+    lane: Lane | None = None,
 ) -> AsyncIterator[Served]:
     errors: list[tuple[int, BaseException | None]] = []
     limits = ServerLimits(header_bytes, header_timeout, idle_timeout, connections)
-    listener = Server(handler, limits, on_error=lambda status, error: errors.append((status, error)))
+
+    def on_error(status: int, error: BaseException | None) -> None:
+        errors.append((status, error))
+
+    if lane is None:
+        listener = Server(handler, limits, on_error=on_error)
+    else:
+        listener = LaneServer(handler, limits, on_error=on_error, lane=lane)
     served = Served(listener, await listener.listen("127.0.0.1", 0), errors)
     try:
         yield served
@@ -168,3 +185,55 @@ def is_problem(response: Response, failure: Problem) -> bool:
         and json.loads(response.body)["status"] == failure.status
         and response.body == failure.body()
     )
+
+
+class JudgedHead(PlainHead):
+    """Counts the heads that it is asked about."""
+
+    def __init__(self, *, body: bool) -> None:
+        super().__init__(telling=(b"x-tenant",), credentials=(b"x-secret",), body=body)
+        self.judged = 0
+
+    def judge(self, fields: Iterable[RawField]) -> Plainness:
+        self.judged += 1
+        return super().judge(fields)
+
+
+class Face:
+    """Answers for what is in its slots, by name, with what moves on in a head: Date, Age and the freshness left."""
+
+    def __init__(self, *, body: bool = False) -> None:
+        self._judged = JudgedHead(body=body)
+        self.head: PlainHead = self._judged
+        self.tally = Tally((0.1,), (1, 10, 60, 600))
+        self.slots: dict[str, Slot] = {}
+        self.used: list[tuple[list[Slot], float]] = []
+        self.made = 0
+        """Heads."""
+
+    @property
+    def judged(self) -> int:
+        """Heads of requests that were looked into."""
+        return self._judged.judged
+
+    def put(self, entry: Entry, now: float) -> Slot:
+        slot = self.slots.setdefault(entry.key.id, Slot())
+        slot.fill(entry, now)
+        return slot
+
+    def ready(self, entity: str, body: bytes, now: float) -> Ready | None:
+        """`body` names entities with commas between them."""
+        names = [entity] if entity else body.decode().split(",")
+        slots = [self.slots[name] for name in names if name in self.slots]
+        entries = [slot.entry for slot in slots if slot.entry is not None and slot.fresh_until > now]
+        if len(entries) < len(names):
+            return None
+        return Ready(self, slots, entries, b"".join(entry.item or b"" for entry in entries), now)
+
+    def head_of(self, oldest: Entry, soonest: Entry, length: int, now: float) -> bytes:
+        self.made += 1
+        status = cache_status.hit(soonest.ttl(now))
+        return head(200, [date(now), age(oldest.age(now)), (cache_status.NAME, status)], length)
+
+    def use(self, slots: Sequence[Slot], now: float) -> None:
+        self.used.append((list(slots), now))

@@ -1,0 +1,293 @@
+"""Two proxies, one with the fast lane and one without, before two equal upstreams: whatever is sent to both, they
+answer with the same bytes, and count the same."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from proxy.core.bulk import RequestShape
+from proxy.lane import Lane, LaneServer
+from proxy.lane_table import Table
+from tests.integration.harness import (
+    PATIENCE,
+    Client,
+    Clock,
+    Proxy,
+    Response,
+    ScriptedUpstream,
+    Seen,
+    running,
+)
+from tests.integration.people import BULK
+from tests.integration.transcript import counts, neutral
+
+USER: dict[str, Any] = {
+    "id": "/id",
+    "single": {"path": "/users/{id}"},
+    "bulk": {"path": BULK, "ids": "/userIds", "items": "/users", "count": "/count"},
+    "freshness": {"ttl": "60s", "jitter": 0, "stale_while_revalidate": "30s", "stale_if_error": "10m"},
+}
+WARMING = 6
+"""Times that a plain request is sent until it is answered by its bytes. After the one that fills, an answer is kept
+when it is found for the second time, and so are the bytes that ask for it then."""
+
+
+def user(**over: Any) -> dict[str, Any]:
+    """The resources: one, with these keys laid over `USER`."""
+    return {"user": USER | over}
+
+
+def get(target: str, *lines: str, version: str = "1.1") -> bytes:
+    """A GET with these field lines after its Host."""
+    fields = "".join(f"{line}\r\n" for line in ("Host: a", *lines))
+    return f"GET {target} HTTP/{version}\r\n{fields}\r\n".encode("latin-1")
+
+
+def bulk(*ids: str, lines: Sequence[str] = (), path: str = BULK, method: str = "POST") -> bytes:
+    """A bulk call for these ids with these field lines."""
+    return post(json.dumps({"userIds": ids}).encode(), *lines, path=path, method=method)
+
+
+def post(body: bytes, *lines: str, path: str = BULK, method: str = "POST") -> bytes:
+    """A call with this body."""
+    known = any(line.lower().startswith("content-type") for line in lines)
+    own = ["Host: a", *([] if known else ["Content-Type: application/json"]), f"Content-Length: {len(body)}"]
+    fields = "".join(f"{line}\r\n" for line in [*own, *lines])
+    return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode("latin-1") + body
+
+
+class Origin:
+    """An upstream of users that know how often they were changed. What it says follows from what it was asked alone."""
+
+    def __init__(self) -> None:
+        self.upstream = ScriptedUpstream(self._script)
+        self.versions: dict[str, int] = {}
+        self.fields = 'Cache-Control: max-age=60\r\nETag: "1"\r\n'
+        """Further lines of the answers to single calls."""
+        self.is_down = False
+        self.hidden: set[str] = set()
+        self.padding = 0
+        """Bytes by which each item is larger."""
+        self.gate = asyncio.Event()
+        """What is asked for waits until it is open."""
+        self.gate.set()
+
+    def _item(self, entity: str) -> dict[str, object]:
+        return {"id": entity, "v": self.versions.get(entity, 0), "pad": "x" * self.padding}
+
+    async def _script(self, seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.gate.wait()
+        method, target = seen.line.decode("latin-1").split(" ")[:2]
+        entity = unquote(target.partition("?")[0].rsplit("/", 1)[-1])
+        status, lines, document = "200 OK", "", dict[str, object]()
+        if self.is_down:
+            status = "503 Down"
+        elif (asked := RequestShape("userIds").parse(seen.body)) and target == BULK:
+            ids = [one for one in asked if one not in self.hidden]
+            document = {"users": [self._item(one) for one in ids], "count": len(ids)}
+        elif method not in {"GET", "HEAD"}:
+            self.versions[entity] = self.versions.get(entity, 0) + 1
+        elif entity in self.hidden:
+            status = "404 No"
+        else:
+            lines, document = self.fields, self._item(entity)
+        body = json.dumps(document).encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + (b"" if method == "HEAD" else body))
+
+
+class Pair:
+    """A connection to each of the two, the one with the lane first."""
+
+    def __init__(self, twins: "Twins", clients: tuple[Client, Client]) -> None:
+        self._twins = twins
+        self._clients = clients
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send the same to both, piece by piece; each is read before the next is written."""
+        for piece in pieces:
+            for client in self._clients:
+                with suppress(ConnectionError):  # it was refused before its end
+                    await client.send(piece)
+            for _ in range(4):  # the proxies read it in this same loop
+                await asyncio.sleep(0)
+
+    async def receive(self, *, head_only: bool = False) -> Response:
+        """The next answer of both, which are the same."""
+        fast, slow = [await client.receive(head_only=head_only) for client in self._clients]
+        assert (neutral(fast.head), fast.body) == (neutral(slow.head), slow.body)
+        return fast
+
+    async def ask(self, request: bytes) -> Response:
+        """What both answer to one request."""
+        await self.send(request)
+        return await self.receive(head_only=request.startswith(b"HEAD"))
+
+    async def times(self, times: int, request: bytes) -> Response:
+        """The same, so many times in a row; the last answer."""
+        for _ in range(times - 1):
+            await self.ask(request)
+        return await self.ask(request)
+
+    async def warm(self, request: bytes) -> Response:
+        """Ask until it is answered by its bytes alone; the last answer, which is."""
+        await self.ask(request)
+        await self._twins.settled()  # what the database confirms is put together anew
+        await self.times(WARMING - 2, request)
+        assert self._twins.knows(request)
+        known = self._twins.by_bytes
+        answer = await self.ask(request)
+        assert self._twins.by_bytes == known + 1
+        return answer
+
+    async def final(self) -> Response:
+        """The next answer of both that is none of the interim ones."""
+        while (answer := await self.receive()).status < 200:
+            pass
+        return answer
+
+    async def rest(self) -> None:
+        """Send no more; all that still comes from both is the same. What is reset may have lost it on its way."""
+        for client in self._clients:
+            with suppress(OSError):
+                client.writer.write_eof()
+        fast, slow = [await _all(client) for client in self._clients]
+        assert fast == slow or None in {fast, slow}
+
+    async def ended(self) -> bytes:
+        """What still comes from both until they close the connection."""
+        fast, slow = await asyncio.gather(*(client.ended() for client in self._clients))
+        assert neutral(fast) == neutral(slow)
+        return fast
+
+
+async def _all(client: Client) -> bytes | None:
+    """What still comes until the end; None if that is a reset."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            return neutral(await client.reader.read())
+        except ConnectionError:
+            return None
+
+
+class Twins:
+    """The two, the one with the lane first, with their upstreams and their clock."""
+
+    def __init__(self, proxies: tuple[Proxy, Proxy], origins: tuple[Origin, Origin], clock: Clock) -> None:
+        self.proxies = proxies
+        self.origins = origins
+        self.clock = clock
+        self._tasks = [len(proxy.app._supervisor) for proxy in proxies]
+        self._answers: list[bool] = []
+        """For each answer of the lane, whether its first part had read the request."""
+        for server in proxies[0].app._serving:
+            if isinstance(server, LaneServer):
+                self._watch(server.lane)
+
+    def _watch(self, lane: Lane) -> None:
+        find = lane.find
+        lane.find = lambda *asked: self._found(find(*asked))  # type: ignore[method-assign]
+
+    def _found(self, ready: Any) -> Any:
+        self.found += ready is not None
+        return ready
+
+    found = 0
+    """Answers that the lane's first part has found."""
+
+    @property
+    def tables(self) -> list[Table]:
+        """The lane's tables."""
+        return self.proxies[0].app._tables
+
+    def knows(self, request: bytes) -> bool:
+        """Whether the lane knows the request by its bytes."""
+        return any(request in table.exact for table in self.tables)
+
+    @property
+    def in_lane(self) -> int:
+        """Answers of the lane since `same_counts`."""
+        return sum(tally.requests for tally in self.proxies[0].app.metrics._tallies.values())
+
+    @property
+    def by_bytes(self) -> int:
+        """How many of those were found by the bytes of their requests."""
+        return self.in_lane - self.found
+
+    def change(self, work: Callable[[Origin], object]) -> None:
+        """Do the same to both upstreams."""
+        for origin in self.origins:
+            work(origin)
+
+    @asynccontextmanager
+    async def pair(self, listener: str = "upstreams.main") -> AsyncIterator[Pair]:
+        """A new connection to each."""
+        fast, slow = self.proxies
+        async with fast.client(listener) as one, slow.client(listener) as other:
+            yield Pair(self, (one, other))
+
+    async def both(self, work: Callable[[Proxy], Awaitable[Response]]) -> Response:
+        """What both answer to a call of another kind: the same but for their own ids."""
+        fast, slow = [await work(proxy) for proxy in self.proxies]
+        assert (neutral(fast.head), neutral(fast.body)) == (neutral(slow.head), neutral(slow.body))
+        return fast
+
+    async def settled(self) -> None:
+        """The same, and until all that came is in the database."""
+        await self.calm()
+        for proxy in self.proxies:
+            await proxy.durable()
+
+    async def calm(self) -> None:
+        """Wait for the end of the calls behind the answers."""
+        async with asyncio.timeout(PATIENCE):
+            for proxy, tasks in zip(self.proxies, self._tasks, strict=True):
+                while len(proxy.app._supervisor) > tasks:
+                    await asyncio.sleep(0)
+
+    def same_counts(self) -> None:
+        """Both have counted the same, and asked their upstreams the same."""
+        for proxy in self.proxies:
+            proxy.app._storage.tiers.memory.keys()  # what is past its end goes, though nobody has asked for it
+        fast, slow = (counts(proxy.app.metrics) for proxy in self.proxies)
+        self.found = 0
+        assert fast == slow
+        # Two calls that nobody waits for come in either order.
+        asked, asked_too = (
+            sorted((seen.line, seen.body) for seen in origin.upstream.seen) for origin in self.origins
+        )
+        assert asked == asked_too, next(pair for pair in zip_longest(asked, asked_too) if pair[0] != pair[1])
+        self.change(lambda origin: origin.upstream.seen.clear())
+
+
+@asynccontextmanager
+async def twins(
+    directory: Path, resources: dict[str, Any] | None = None, **sections: Any
+) -> AsyncIterator[Twins]:
+    """Both, with these sections; at the end they must have counted the same."""
+    clock = Clock()
+    origins = Origin(), Origin()
+    places = [directory / "lane", directory / "slow"]
+    settings = [sections.pop("fast", {}), sections.pop("slow", {})]
+    for place in places:
+        place.mkdir()
+
+    def one(index: int, *, lane: bool) -> Any:
+        document = {"resources": resources or user(), **sections, **settings[index]}
+        return running(origins[index].upstream.url, places[index], clock=clock, lane=lane, **document)
+
+    async with (
+        origins[0].upstream,
+        origins[1].upstream,
+        one(0, lane=True) as fast,
+        one(1, lane=False) as slow,
+    ):
+        there = Twins((fast, slow), origins, clock)
+        yield there
+        await there.settled()
+        there.same_counts()

@@ -1,0 +1,175 @@
+"""The fast lane over loopback: what it answers by itself, and what it leaves to the slow way."""
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.server import Server
+from tests.unit.laned import BULK, HIT, UNHELD, A, Now, is_hit, is_slow, slowly, track
+from tests.unit.served import serving
+from tests.unit.store.samples import NOW
+
+
+@pytest.mark.parametrize("request_", [A, BULK])
+async def test_a_hit_is_answered_and_known_by_its_bytes_from_the_third_time_on(request_: bytes) -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        answers = [await client.request(request_) for _ in range(3)]
+        assert (on.judged, list(on.lane.table.exact)) == (3, [request_])
+        answers += [await client.request(request_) for _ in range(3)]
+        assert on.judged == 3, "what is known by its bytes is not looked into"
+        assert all(is_hit(one) and one == answers[0] for one in answers)
+        assert answers[0].fields[b"Cache-Status"] == HIT
+        assert answers[0].body == (b"a" * 10 if request_ is A else b"a" * 10 + b"b" * 10)
+        assert on.hits == ((6, 0) if request_ is A else (0, 6))
+        assert on.served.server.requests_count == 0, "a request was made"
+
+
+async def test_both_parts_count_the_same() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for _ in range(6):
+            await client.request(BULK)
+        tally = on.bulk.tally
+        assert (tally.requests, tally.ids, tally.ages) == (6, 12, [6, 0, 0, 0, 0])
+        assert tally.age == pytest.approx(6 * 0.25)
+        assert tally.seconds > 0
+        assert sum(tally.took) == 6
+
+
+async def test_the_table_knows_a_request_on_whichever_connection() -> None:
+    async with track() as on:
+        await on.known(A)
+        judged = on.judged
+        for _ in range(3):
+            assert is_hit(await on.served.request(A))
+        assert on.judged == judged
+
+
+async def test_what_is_not_held_goes_the_slow_way_and_a_hit_comes_after_it() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for _ in range(40):  # more than the parser takes that nobody has consumed
+            assert is_slow(await client.request(UNHELD))
+            assert is_hit(await client.request(A))
+        assert on.hits == (40, 0)
+
+
+async def test_a_connection_does_not_stall_after_many_hits_of_the_first_part() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for number in range(100):
+            request = A[:-2] + b"X-Trace: %d\r\n\r\n" % number
+            assert is_hit(await client.request(request))
+        assert on.judged == 100
+        await client.send(UNHELD * 2)  # of which the parser would give the first alone
+        assert [is_slow(await client.receive()) for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize("change", ["replaced", "dropped", "stale"])
+async def test_what_is_known_by_its_bytes_is_not_answered_with_what_does_not_stand(change: str) -> None:
+    clock = Now()
+    async with track(clock=clock) as on:
+        await on.known(A)
+        client = await on.served.connect()
+        slot = on.single.slots["a"]
+        assert slot.entry is not None
+        if change == "replaced":
+            on.single.put(replace(slot.entry, item=b"new", received_at=NOW), NOW)
+            answer = await client.request(A)
+            assert (is_hit(answer), answer.body) == (True, b"new")
+        else:
+            if change == "dropped":
+                slot.fill(None, NOW)
+            else:
+                clock.now = NOW + 60
+            assert is_slow(await client.request(A))
+            assert A not in on.lane.table.exact
+
+
+async def test_age_and_date_move_on_in_an_answer_that_is_known() -> None:
+    clock = Now()
+    async with track(clock=clock) as on:
+        await on.known(A)
+        client = await on.served.connect()
+        for seconds in (5, 20, 59):
+            clock.now = NOW + seconds + 0.25
+            answer = await client.request(A)
+            assert answer.fields[b"Age"] == b"%d" % seconds
+            assert answer.fields[b"Cache-Status"].endswith(b"; ttl=%d" % (59 - seconds))
+        assert on.single.used, "it counts as used"
+
+
+OTHERS = {
+    "HEAD": A.replace(b"GET", b"HEAD"),
+    "HTTP/1.0": A.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "HTTP/1.0, kept alive": A.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\nConnection: keep-alive\r\n"),
+    "close": A[:-2] + b"Connection: close\r\n\r\n",
+    "close, of a proxy": A[:-2] + b"Proxy-Connection: close\r\n\r\n",
+    "listed": A[:-2] + b"Connection: keep-alive, X-A\r\n\r\n",
+    "condition": A[:-2] + b'If-None-Match: "a"\r\n\r\n',
+    "date": A[:-2] + b"If-Modified-Since: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\n",
+    "range": A[:-2] + b"Range: bytes=0-1\r\n\r\n",
+    "no-cache": A[:-2] + b"cache-control: no-cache\r\n\r\n",
+    "pragma": A[:-2] + b"Pragma: no-cache\r\n\r\n",
+    "via": A[:-2] + b"Via: 1.1 a\r\n\r\n",
+    "expect": BULK.replace(b"Host", b"Expect: 100-continue\r\nHost"),
+    "body": A[:-2] + b"Content-Length: 1\r\n\r\nx",
+    "length": A[:-2] + b"Content-Length: 0\r\n\r\n",
+    "chunks": A[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked bulk": BULK.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")[:-3]
+    + b"3\r\na,b\r\n0\r\n\r\n",
+    "tenant": A[:-2] + b"X-Tenant: 1\r\n\r\n",
+    "h2c": A[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n\r\n",
+    "upgrade": A[:-2] + b"Upgrade: websocket\r\n\r\n",
+    "form": BULK.replace(b"application/json", b"application/x-www-form-urlencoded"),
+    "coding": BULK.replace(b"Host", b"Content-Encoding: gzip\r\nHost"),
+    "other method": A.replace(b"GET", b"PUT"),
+    "other path": A.replace(b"/users", b"/other"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_what_is_not_plain_goes_the_slow_way(name: str) -> None:
+    async with track() as on:
+        await on.known(A, BULK)
+        before = on.hits
+        for _ in range(4):
+            client = await on.served.connect()
+            await client.send(OTHERS[name])
+            head = await client.head()
+            if head.head.startswith(b"HTTP/1.1 100"):
+                head = await client.head()
+            assert is_slow(head)
+        assert on.hits == before
+        assert on.lane.table.exact.keys() == {A, BULK}
+
+
+async def test_a_secret_is_answered_and_its_bytes_are_not_kept() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        request = A[:-2] + b"Authorization: Bearer planted\r\n\r\n"
+        own = A[:-2] + b"X-Secret: planted\r\n\r\n"
+        for _ in range(4):
+            assert is_hit(await client.request(request))
+            assert is_hit(await client.request(own))
+        assert on.lane.table.exact == {}
+
+
+async def test_a_body_that_is_large_goes_the_slow_way() -> None:
+    padded = b"a" + b" " * (16 * 1024)
+    request = (
+        BULK.replace(b"Content-Length: 3\r\n\r\na,b", b"Content-Length: %d\r\n\r\n" % len(padded)) + padded
+    )
+    async with track() as on:
+        client = await on.served.connect()
+        assert is_slow(await client.request(request))
+        assert on.judged == 0
+
+
+async def test_a_listener_without_a_lane_answers_the_same_requests_on_the_slow_way() -> None:
+    async with serving(slowly) as served:
+        assert type(served.server) is Server
+        client = await served.connect()
+        for _ in range(4):
+            assert is_slow(await client.request(A))
