@@ -17,10 +17,15 @@ class Figure:
     target: float | None = None
     """At most this much, if there is a target."""
 
+    @property
+    def missed(self) -> bool:
+        """Whether there is a target, and it was not reached."""
+        return self.target is not None and self.value > self.target
+
     def line(self) -> str:
         """For a person."""
         target = "" if self.target is None else f"target {self.target:g} {self.unit}"
-        verdict = "" if self.target is None else ("  ok" if self.value <= self.target else "  MISSED")
+        verdict = "" if self.target is None else ("  MISSED" if self.missed else "  ok")
         return f"{self.name:<58} {self.value:>10.3f} {self.unit:<6} {target}{verdict}"
 
 
@@ -31,4 +36,4 @@ def report(figures: Sequence[Figure], file: Path | None) -> int:
         print(figure.line())
     if file is not None:
         file.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
-    return int(any(figure.target is not None and figure.value > figure.target for figure in figures))
+    return int(any(figure.missed for figure in figures))
