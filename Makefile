@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check checkov bench bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,8 +70,15 @@ check: $(STAMP) ## lint, types, architecture, generated files
 	$(BIN)/python -m proxy.api_reference --check docs/api.md
 	$(BIN)/python -m k8s.generate --check
 
-bench: $(STAMP) ## how long the calls of the handshake API take, with a million users at the end
-	$(BIN)/python -m bench.handshake $(BENCH_ARGS)
+bench: $(STAMP) ## this proxy beside nginx, HAProxy, Varnish and Squid, and all other figures (Linux; needs wrk)
+	@$(BIN)/python -m bench --json docs/benchmark.json --svg docs/benchmark.svg $(BENCH_ARGS); code=$$?; \
+	  [ $$code -gt 1 ] || $(BIN)/python -m bench.readme docs/benchmark.json README.md || exit 2; exit $$code
+
+bench-quick: $(STAMP) ## the comparison with the peers in about a minute: too short to judge
+	$(BIN)/python -m bench.peers --quick $(BENCH_ARGS)
+
+bench-hitpath: $(STAMP) ## where the microseconds of a hit go, without the kernel
+	$(BIN)/python -m bench.hitpath $(BENCH_ARGS)
 
 bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which docs/sizing.md is made
 	$(BIN)/python -m bench.sizing $(BENCH_ARGS)

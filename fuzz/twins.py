@@ -8,6 +8,7 @@ seen to.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, cast
 
@@ -15,8 +16,10 @@ import structlog
 
 from fuzz.lane_world import CONFIG, World, counted
 from fuzz.transports import HandLoop, Pipe, Served
-from proxy.lane import LaneServer
+from proxy.core.http.plain import PlainRequest
+from proxy.lane import Lane, LaneServer
 from proxy.metrics import Metrics
+from proxy.ready import Ready
 from proxy.server import Connection, Server, ServerLimits
 
 IDLE_TIMEOUT, HEADER_TIMEOUT = 20.0, 8.0
@@ -53,8 +56,36 @@ class Tally(NamedTuple):
 
     exact: int
     """That it has known by their bytes."""
+    masked: int
+    """That it has known by their bytes without the fields that differ each time."""
+    read: int
+    """That it has read by itself."""
     parsed: int
     """That the parser has read before."""
+
+
+class _Watch:
+    """Stands before a lane, and sees by which way it comes to its last answer."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._find, self._known = lane.find, lane.known
+        self.way = "exact"
+        lane.find = self.find  # type: ignore[method-assign]
+        lane.known = self.known  # type: ignore[method-assign]
+
+    def find(self, request: PlainRequest, data: bytes, now: float) -> Ready | None:
+        """As the lane's."""
+        ready = self._find(request, data, now)
+        if ready is not None:
+            self.way = "read"
+        return ready
+
+    def known(self, data: bytes) -> Ready | None:
+        """As the lane's."""
+        ready = self._known(data)
+        if ready is not None:
+            self.way = "masked"
+        return ready
 
 
 class Twin:
@@ -74,7 +105,9 @@ class Twin:
         self.pipes: list[Pipe] = []
         self._draining: asyncio.Task[None] | None = None
         self._later: list[asyncio.Task[None]] = []
-        self.exact = self.in_lane = 0
+        self._watch = _Watch(self.world.lane)
+        self.ways: Counter[str] = Counter()
+        """How many answers of the lane were come to by which way."""
 
     def _failed(self, status: int, error: BaseException | None) -> None:
         self.errors.append(f"{status} {error!r}")
@@ -113,10 +146,11 @@ class Twin:
     def _send(self, pipe: Pipe, pieces: tuple[bytes, ...]) -> None:
         connection = cast("Connection", pipe.protocol)
         hits, parsed = self._hits(), connection._request_count  # noqa: SLF001 - who has answered shows here alone
+        self._watch.way = "exact"
         pipe.send(pieces[0])
         if self._hits() > hits:
-            self.in_lane += 1
-            self.exact += connection._request_count == parsed  # noqa: SLF001
+            is_parsed = connection._request_count > parsed  # noqa: SLF001
+            self.ways["parsed" if is_parsed else self._watch.way] += 1
         if pieces[1:]:
             self._loop.call_soon(self._send, pipe, pieces[1:])
 
@@ -198,7 +232,7 @@ class Twins:
 
     def _tallied(self) -> Tally:
         assert counted(self.fast.metrics) == counted(self.slow.metrics)
-        return Tally(self.fast.exact, self.fast.in_lane - self.fast.exact)
+        return Tally(*(self.fast.ways[way] for way in Tally._fields))
 
     def _end(self) -> None:
         for twin in (self.slow, self.fast):

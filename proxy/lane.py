@@ -1,8 +1,8 @@
 """The fast lane: hits are answered in the turn of the event loop that reads them, before a task or a request is made.
 
-It has two parts. The first asks aiohttp's own parser for the message, and answers it if it is plain and memory has what
-it asks for. The second stands in front of the parser: a table of the exact bytes of requests that the first has
-answered before. At a boundary between messages equal bytes are the equal request, so nothing has to be read in them.
+A request is known by its bytes, when the same bytes were answered before, or with the fields taken out that differ each
+time; or it is read by an expression that takes only what can be read in one way; or out of aiohttp's own parser. At a
+boundary between messages equal bytes are the equal request, so nothing has to be read in them.
 
 Whatever is not answered here goes the slow way, unchanged; without this module (`lane: false`) all of it does, and only
 slower. What keeps the two alike:
@@ -30,13 +30,16 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.core.budget import FREE, Budget
-from proxy.lane_table import Table
+from proxy.core.http.plain import PlainRequest, read
+from proxy.core.http.varying import Varying
+from proxy.lane_table import Table, asked_by
 from proxy.messages import Handler
 from proxy.ready import Face, Ready
 from proxy.server import Connection, Server, ServerLimits
 
-# Bytes of a request's body that are looked into here; the reader of a larger one may have stopped the transport.
-_MAX_BODY = 16 * 1024
+# Bytes of a request that is looked into here: of a larger one the parser may have stopped the transport, and to hash
+# what is no request would make uploads dearer.
+_MAX_READ = 16 * 1024
 # Bytes of an answer that are written here: what a transport takes without asking for a pause. Nobody waits here for a
 # client who does not read.
 _MAX_ANSWER = 64 * 1024
@@ -54,43 +57,46 @@ class Lane:
 
     def __init__(
         self,
-        face: Callable[[str, str], tuple[Face, str] | None],
+        face: Callable[[bytes, bytes], tuple[Face, str] | None],
         table: Table,
+        varying: Varying,
         buffered: Budget,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._face = face
         self._buffered = buffered
+        self._varying = varying
         self.table = table
         self.clock = clock
 
-    def find(self, message: RawRequestMessage, data: bytes, head: int, now: float) -> Ready | None:
-        """What answers the one message in `data`, of which so many bytes are its head, if it is plain and a hit."""
-        if message.should_close or message.version != HttpVersion11 or len(data) - head > _MAX_BODY:
-            return None
-        method, target, body = asked = (message.method, message.path, data[head:])
+    def known(self, data: bytes) -> Ready | None:
+        """What answers a request that is known by its bytes but for the fields that differ each time."""
+        return None if self._varying.is_empty else self.table.exact.get(self._varying.without(data))
+
+    def find(self, request: PlainRequest, data: bytes, now: float) -> Ready | None:
+        """What answers a request, which stands in `data` and nothing else does, if it is plain and a hit."""
+        asked = asked_by(request.method, request.target, request.body)
         ready = self.table.get(asked)
         if ready is not None and not ready.is_current(now):
             self.table.drop(asked)
             ready = None
-        found = self._face(method, target) if ready is None else (ready.face, "")
+        found = self._face(request.method, request.target) if ready is None else (ready.face, "")
         if found is None:
             return None
         face, entity = found
-        plainness = face.head.judge(message.raw_headers)
+        plainness = face.head.judge(request.fields)
         if plainness == "other":
             return None
         if ready is None:
-            ready = _put_together(face, entity, body, now)
-            if ready is None:
-                return None
-            if len(ready.answer) > _MAX_ANSWER:
+            ready = _put_together(face, entity, request.body, now)
+            if ready is None or len(ready.answer) > _MAX_ANSWER:
                 return None
             self.table.add(asked, ready)
         if plainness == "plain":
-            self.table.add_exact(asked, data)
-        return ready
+            self.table.add_exact(asked, self._varying.without(data))
+            self._varying.learn(request.fields)
+        return ready if ready.length <= FREE or self.has_room(ready) else None
 
     def has_room(self, ready: Ready) -> bool:
         """Whether an answer may be held for its client; up to FREE bytes always may (proxy/core/budget.py)."""
@@ -108,36 +114,66 @@ def _put_together(face: Face, entity: str, body: bytes, now: float) -> Ready | N
 class LaneConnection(Connection):
     """A client connection that answers hits by itself."""
 
-    __slots__ = ("_clock", "_exact", "_lane", "_owed")
+    __slots__ = ("_clock", "_exact", "_is_tried", "_lane", "_max_read", "_owed")
 
     def __init__(self, server: "LaneServer", **options: Any) -> None:
         super().__init__(server, **options)
         self._lane = server.lane
         self._exact = server.lane.table.exact
         self._clock = server.lane.clock
+        self._max_read = min(_MAX_READ, server.limits.header_bytes)
         self._owed = 0
         """Bytes of the last message that are still to come; below zero: nobody knows."""
+        self._is_tried = False
+        """Whether what the parser is fed was looked into already, and has no answer here."""
         self._parser = cast("Any", _Watched(self._parser, self))
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request that is known by its bytes, or have it read."""
-        ready = self._exact.get(data)
-        if ready is not None and not self._owed and self._is_free():
-            started = perf_counter()
-            now = self._clock()
-            if ready.is_current(now) and (ready.length <= FREE or self._lane.has_room(ready)):
-                self._answer(ready, now, started)
-                return
+        """Answer a request that is known by its bytes, or read in one way only, or have the parser read it."""
+        waiter: asyncio.Future[None] | None = self._waiter
+        transport: Any = self.transport  # there while anybody waits
+        # What `_is_free` and `_answer` say stands here once more: each call would be a twentieth of a hit.
+        if (
+            self._owed
+            or waiter is None
+            or waiter.done()
+            or len(data) > self._max_read
+            or transport.get_write_buffer_size()
+            or self._server.draining
+        ):
+            super().data_received(data)
+            return
+        started = perf_counter()
+        now = self._clock()
+        ready = self._exact.get(data) or self._lane.known(data)
+        if (
+            ready is None
+            or now >= ready.until
+            or ready.slot.entry is not ready.entry
+            or (ready.ids > 1 and not ready.stands())
+            or (ready.length > FREE and not self._lane.has_room(ready))
+        ):
+            ready = self._read(data, now)
+        if ready is not None:
+            transport.write(ready.answer)
+            at = self._loop.time()
+            self._next_keepalive_close_time = at + self._keepalive_timeout
+            self._server.active_at = at
+            ready.tally.count(ready.ids, now - ready.born, ready.bucket, perf_counter() - started)
+            return
         super().data_received(data)
+        self._is_tried = False
 
     def is_answered(self, message: RawRequestMessage, data: bytes, head: int) -> bool:
-        """Answer the one message in `data`, if that can be done here; says whether it was."""
-        if not self._is_free() or head > self._server.limits.header_bytes:
+        """Answer the one message in `data`, of which so many bytes are its head; says whether that could be done."""
+        if self._is_tried or message.should_close or message.version != HttpVersion11 or not self._is_free():
             return False
         started = perf_counter()
         now = self._clock()
-        ready = self._lane.find(message, data, head, now)
-        if ready is None or (ready.length > FREE and not self._lane.has_room(ready)):
+        target = message.path.encode("utf-8", "surrogateescape")
+        request = PlainRequest(message.method.encode(), target, message.raw_headers, data[head:])
+        ready = self._found(request, data, now)
+        if ready is None:
             return False
         self._request_count += 1
         self._answer(ready, now, started)
@@ -145,21 +181,28 @@ class LaneConnection(Connection):
 
     def _is_free(self) -> bool:
         """Whether an answer may be written now: none is due, the client has read the last, and may send another."""
-        waiter, transport = self._waiter, self.transport
+        waiter = self._waiter
         return (
             waiter is not None
             and not waiter.done()
-            and transport is not None
-            and not transport.get_write_buffer_size()
+            and not cast("asyncio.Transport", self.transport).get_write_buffer_size()
             and not self._server.draining
         )
+
+    def _read(self, data: bytes, now: float) -> Ready | None:
+        request = read(data)
+        self._is_tried = request is not None
+        return None if request is None else self._found(request, data, now)
+
+    def _found(self, request: PlainRequest, data: bytes, now: float) -> Ready | None:
+        return None if len(data) > self._max_read else self._lane.find(request, data, now)
 
     def _answer(self, ready: Ready, now: float, started: float) -> None:
         cast("asyncio.Transport", self.transport).write(ready.answer)
         at = self._loop.time()
         self._next_keepalive_close_time = at + self._keepalive_timeout
         self._server.active_at = at
-        ready.face.tally.count(ready.ids, now - ready.born, ready.bucket, perf_counter() - started)
+        ready.tally.count(ready.ids, now - ready.born, ready.bucket, perf_counter() - started)
 
 
 class _Watched:

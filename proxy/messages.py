@@ -6,6 +6,7 @@ proxy/server.py).
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
@@ -356,6 +357,7 @@ def render_head(
     return render(b"HTTP/1.1 %d %s" % (status, reason), fields)
 
 
+@lru_cache(maxsize=64)
 def reason_phrase(status: int) -> bytes:
     """The reason phrase of a status, or nothing for one that has none."""
     try:

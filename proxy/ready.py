@@ -43,15 +43,18 @@ class Ready:
     __slots__ = (
         "_end",
         "_oldest",
+        "_others",
         "_soonest",
         "answer",
         "born",
         "bucket",
+        "entry",
         "face",
         "ids",
         "is_used",
         "length",
-        "pairs",
+        "slot",
+        "tally",
         "until",
     )
 
@@ -61,7 +64,10 @@ class Ready:
         born = [entry.received_at - entry.initial_age for entry in entries]
         ends = [slot.fresh_until for slot in slots]
         self.face = face
-        self.pairs = tuple(zip(slots, entries, strict=True))
+        self.tally = face.tally
+        self.slot, self.entry = slots[0], entries[0]
+        """The first of its entries, and where that stands: of most answers the only one."""
+        self._others = tuple(zip(slots, entries, strict=True))[1:]
         self.ids = len(entries)
         self.length = len(body)
         self.born = min(born)
@@ -75,7 +81,9 @@ class Ready:
 
     def stands(self) -> bool:
         """Whether none of its entries was replaced, dropped or invalidated."""
-        for slot, entry in self.pairs:  # noqa: SIM110 - a generator would take as long as all the rest
+        if self.slot.entry is not self.entry:
+            return False
+        for slot, entry in self._others:  # noqa: SIM110 - a generator would take as long as all the rest
             if slot.entry is not entry:
                 return False
         return True
@@ -90,7 +98,7 @@ class Ready:
             return False
         self._write(self.answer[len(self.answer) - self.length :], now)
         self.is_used = True
-        self.face.use([slot for slot, _ in self.pairs], now)
+        self.face.use([self.slot, *(slot for slot, _ in self._others)], now)
         return True
 
     def _write(self, body: bytes, now: float) -> None:
@@ -104,7 +112,7 @@ class Ready:
             floor(now) + 1,  # Date
         )
         """Until when these are the very bytes, in epoch seconds."""
-        self.bucket = self.face.tally.bucket_of(now - self.born)
+        self.bucket = self.tally.bucket_of(now - self.born)
         """Where the age is counted until then: the bounds are whole seconds."""
 
 

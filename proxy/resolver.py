@@ -111,7 +111,7 @@ class Resolver:
             return slots
         lacking = memory.lacking(self.name, ids, now)
         keys = [Key(self.name, entity) for entity in lacking or ()]
-        if not keys or not self._store.load_now(keys):
+        if not keys or not self._store.take_now(keys):
             return None
         # Whoever looks next finds them in memory, and counts that.
         self._metrics.read_ahead(self.name, sum(memory.look_at(key) is not None for key in keys))

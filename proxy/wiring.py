@@ -12,6 +12,7 @@ from config.secret_file import KEY_AT_LEAST, SecretFile
 from proxy import __version__
 from proxy.attributes import LOCAL_ATTRIBUTES
 from proxy.core.budget import Budget
+from proxy.core.http.varying import Varying
 from proxy.core.policy import Limits
 from proxy.entities import Entities
 from proxy.fetcher import Fetcher
@@ -121,18 +122,21 @@ def lane(parts: Parts, known: Mapping[str, Resource], upstream: Upstream) -> Lan
     config = parts.config
     if not config.lane or config.log.level == "debug" or parts.tracing is not None:
         return None
-    bulks: dict[tuple[str, bytes], PlainBulk] = {}
+    bulks: dict[tuple[bytes, bytes], PlainBulk] = {}
     singles: list[tuple[PathTemplate, PlainSingle]] = []
     for resource in known.values():
         bulk, single = resource.config.bulk, resource.config.single
         if resource.config.upstream != upstream.name:
             continue
         if bulk is not None and (head := resource.sharing.plain_head(body=True)):
-            bulks[bulk.method, str(bulk.path).encode()] = PlainBulk(BulkHandler(resource), resource, head)
+            bulks[bulk.method.encode(), str(bulk.path).encode()] = PlainBulk(
+                BulkHandler(resource), resource, head
+            )
         if single is not None and (head := resource.sharing.plain_head(body=False)):
             singles.append((single.path, PlainSingle(SingleHandler(resource), resource, head)))
     table = Table(part_of(config.memory.max_bytes) // len(config.upstreams))
-    return Lane(PlainFaces(bulks, singles), table, parts.buffered, clock=parts.clock)
+    faces = PlainFaces(bulks, singles)
+    return Lane(faces, table, Varying(faces.telling), parts.buffered, clock=parts.clock)
 
 
 def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:

@@ -72,13 +72,10 @@ class Rows:
                 self._promote(entry)
         return entry
 
-    def load_now(self, keys: Sequence[Key], *, wholly: bool = False) -> dict[Key, Entry] | None:
-        """What `load` gives, where it can be read without waiting; else None. Nothing can happen meanwhile.
-
-        None, too, if it is to be had `wholly` and some key has no representation: then nobody has looked.
-        """
+    def load_now(self, keys: Sequence[Key]) -> dict[Key, Entry] | None:
+        """What `load` gives, where it can be read without waiting; else None. Nothing can happen meanwhile."""
         rows = self._get_now(keys)
-        if rows is None or (wholly and not all(self._is_represented(rows.get(key)) for key in keys)):
+        if rows is None:
             return None
         found: dict[Key, Entry] = {}
         for key in keys:
@@ -90,6 +87,19 @@ class Rows:
                 found[key] = row
             self._on_lookup(key.resource, "database", "miss" if row is None or row.item is None else "hit")
         return found
+
+    def take_now(self, keys: Sequence[Key]) -> bool:
+        """Take into memory, which has nothing of these keys, what `load_now` gives, if each has a representation; else
+        nobody has looked."""
+        if any(self._behind.is_forgotten(key) or self._behind.entry(key) is not None for key in keys):
+            return False
+        rows = self._get_now(keys)
+        if rows is None or not all(key in rows and rows[key].item is not None for key in keys):
+            return False
+        for key in keys:
+            self._promote(rows[key])
+            self._on_lookup(key.resource, "database", "hit")
+        return True
 
     async def load(self, keys: Sequence[Key], *, strict: bool = False) -> dict[Key, Entry]:
         """What there is of those keys, read together with what others ask for; husks too.
@@ -178,9 +188,6 @@ class Rows:
                 if strict and entry is None and key not in answers:
                     raise StoreError("get: it is not known what there is")
         return found, overtaken
-
-    def _is_represented(self, row: Entry | None) -> bool:
-        return row is not None and row.item is not None and not self._behind.is_forgotten(row.key)
 
     def _offer(self, entry: Entry) -> None:
         if entry.item is not None and self._memory.get(entry.key) is None:

@@ -184,6 +184,8 @@ def set_up_reader(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
     # A damaged page is to be noticed, and not read as something else.
     connection.execute("PRAGMA cell_size_check = ON")
+    # The files of the log are opened with the first read: later there may be no descriptor for them.
+    _pragma(connection, "schema_version")
 
 
 def set_up_direct(connection: sqlite3.Connection) -> None:

@@ -140,12 +140,10 @@ class TieredStore:
             found |= await self._rows.load(asked, strict=strict)
         return found
 
-    def load_now(self, keys: Sequence[Key]) -> bool:
-        """Take these entities into memory if all of them can be had without waiting; whether they can."""
-        if self._rows is None:
-            return False
-        asked = [key for key in keys if self._rows.known(key) is None]
-        return all(map(self._has_row, asked)) and self._rows.load_now(asked, wholly=True) is not None
+    def take_now(self, keys: Sequence[Key]) -> bool:
+        """Take these entities, of which memory has nothing, into it, if all of them can be had without waiting; whether
+        they can."""
+        return self._rows is not None and all(map(self._has_row, keys)) and self._rows.take_now(keys)
 
     def watch(self, keys: Iterable[Key]) -> Watch:
         """Have what happens to these keys from here on counted, for `put`. Close the watch at the end."""

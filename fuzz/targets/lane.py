@@ -4,23 +4,27 @@ The bytes are sent as they are, up to a mark of 0xff and a letter, which says wh
 
 - `|` what stood before is sent by itself, and what follows comes after it; so it is with each of the following.
 - `&` the same, but what follows does not wait until all is done.
-- `r` it is sent again, `R` four times; `1` with a byte: again, in two pieces, of which the first has so many bytes.
+- `r` it is sent again, `R` four times, `M` fourteen times; `1` with a byte: again, in two pieces, of which the first
+  has so many bytes.
 - `t`, `u` with a byte: so many eighths or tenths of a second pass.
 - `i`, `n` with a byte: the entity of that number is invalidated, or there is something new of it; `x` all are gone.
 - `s`, `g` the client stops reading, or goes on; `e` it sends no more; `l` it leaves; `c` another one connects.
 - `d` the listener drains; `w` the table is swept.
 
 These do not split: `L` what follows, up to the next mark, is a body, and its length is put before it; `;` ends it;
-`p` with a byte: so many times 64 letters; `,` with a byte: so many times 64 spaces. A mark before anything else stands
-for itself.
+`p` with a byte: so many times 64 letters; `,` with a byte: so many times 64 spaces; `#` two letters that are others
+each time they are sent. A mark before anything else stands for itself.
 """
+
+from itertools import count
 
 from fuzz.lane_world import HELD, OTHER
 from fuzz.twins import Step, Twins
 
 _MARK = 0xFF
 _IDS = (*HELD, *OTHER)
-_MOST_STEPS = 32
+_MOST_STEPS = 40
+_DIFFERING = b"\xff#"
 _PLAIN: dict[bytes, Step] = {
     b"x": Step("drop"),
     b"s": Step("stall"),
@@ -36,7 +40,8 @@ _POST = b"POST /u HTTP/1.1\r\nHost: h\r\n"
 TOKENS = (
     b"\xff|", b"\xff&", b"\xffr", b"\xffR", b"\xff1\x05", b"\xfft\x08", b"\xffu\x0a", b"\xffi\x00", b"\xffn\x00",
     b"\xffx", b"\xffs", b"\xffg", b"\xffe", b"\xffc", b"\xffl", b"\xffd", b"\xffw", b"\xffL", b"\xff;", b"\xffp\x10",
-    b"\xff,\x10", _GET, _GET + b"\xffR", _POST, _POST + b'\xffL{"ids":["a","c"]}\xffR', b"PUT /t HTTP/1.1\r\n",
+    b"\xff,\x10", b"\xff#", b"\xffM", _GET, _GET + b"\xffR", _POST, _POST + b'\xffL{"ids":["a","c"]}\xffR',
+    b"PUT /t HTTP/1.1\r\n",
     b"GET /t/a", b"HEAD /u/", b"GET http://h/u/a HTTP/1.1\r\n", b"GET /u/x%20y", b"GET /u/%C3%A9", b"?", b"#", b"*",
     b"CONNECT h:1 HTTP/1.1\r\n", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/0.9\r\n", b" HTTP/2.0\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -50,6 +55,8 @@ TOKENS = (
     b"Cache-Control: no-cache\r\n", b"Cache-Control: max-age=2\r\n", b"Cache-Control: only-if-cached\r\n",
     b'If-None-Match: "1"\r\n', b"If-Modified-Since: Fri, 15 Jan 2027 08:00:00 GMT\r\n", b"Range: bytes=0-1\r\n",
     b"Pragma: no-cache\r\n", b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"Via: 1.1 here\r\n",
+    b"X-Request-Id: \xff#\r\n", b"traceparent: 00-\xff#-01\r\n", b"User-Agent: \xff#\r\n",
+    b"GET /u/a HTTP/1.1\r\nHost: h\r\nX-Request-Id: \xff#\r\n\r\n\xffM", b"\r\nX-Request-Id: 1",
     b"X-Tenant: t\r\n", b"Cookie: c=1\r\n", b"Authorization: Bearer b\r\n", b"Accept: */*\r\n",
     b'{"ids":["a","b","c"]}', b'"a"', b'"d"', b'"big"', b'"huge"', b'"none"', b'"\\u0061"', b'"ids"', b"]}", b"/slow",
     b"/error",
@@ -75,6 +82,7 @@ class _Reading:
         self._body: bytearray | None = None
         self._last = b""
         self._pieces: list[bytes] = []
+        self._numbers = count()
         at = 0
         while (end := data.find(_MARK, at)) >= 0 and len(self.steps) < _MOST_STEPS:
             self._add(data[at:end])
@@ -88,13 +96,16 @@ class _Reading:
     def _mark(self, letter: bytes, byte: bytes) -> int:
         """Do what a mark says; returns how many bytes it has."""
         number = byte[0] if byte else 0
+        if letter == b"#":
+            self._add(_DIFFERING)
+            return 2
         if letter in {b"p", b","}:
             self._add((b"x" if letter == b"p" else b" ") * 64 * number)
             return 3
         if letter == b"&":
             self._end_body()
             if self._chunk:
-                self._pieces.append(bytes(self._chunk))
+                self._pieces.append(self._filled_in(bytes(self._chunk)))
                 self._chunk.clear()
             return 2
         if letter in {b"L", b";"}:
@@ -113,14 +124,22 @@ class _Reading:
         return self._again(letter, number)
 
     def _again(self, letter: bytes, number: int) -> int:
-        if letter not in {b"|", b"r", b"R", b"1"}:
+        if letter not in {b"|", b"r", b"R", b"M", b"1"}:
             self._add(bytes([_MARK]))
             return 1
         self._send()
-        last = self._last
-        pieces = {b"r": [last], b"R": [last] * 4, b"1": [last[:number], last[number:]]}.get(letter, [])
+        pieces = [self._filled_in(self._last) for _ in range({b"|": 0, b"R": 4, b"M": 14}.get(letter, 1))]
+        if letter == b"1":
+            pieces = [pieces[0][:number], pieces[0][number:]]
         self.steps.extend(Step("send", piece) for piece in pieces if piece)
         return 3 if letter == b"1" else 2
+
+    def _filled_in(self, data: bytes) -> bytes:
+        """With letters that were not sent before where some belong: as many as the mark has, or a length were wrong."""
+        while _DIFFERING in data:
+            high, low = divmod(next(self._numbers), 26)
+            data = data.replace(_DIFFERING, bytes([97 + high % 26, 97 + low]), 1)
+        return data
 
     def _step(self, step: Step) -> None:
         self._send()
@@ -136,7 +155,7 @@ class _Reading:
         if self._chunk:
             self._last = bytes(self._chunk)
             self._chunk.clear()
-            self._pieces.append(self._last)
+            self._pieces.append(self._filled_in(self._last))
         if self._pieces:
             self.steps.append(Step("send", tuple(self._pieces)))
             self._pieces.clear()

@@ -86,22 +86,27 @@ class PlainFaces:
 
     def __init__(
         self,
-        bulks: Mapping[tuple[str, bytes], PlainBulk],
+        bulks: Mapping[tuple[bytes, bytes], PlainBulk],
         singles: Sequence[tuple[PathTemplate, PlainSingle]],
     ) -> None:
         self._bulks = bulks
         self._singles = singles
 
-    def __call__(self, method: str, target: str) -> tuple[Face, str] | None:
+    @property
+    def telling(self) -> frozenset[bytes]:
+        """The fields that any of them looks at, in lower case."""
+        faces: list[Face] = [*self._bulks.values(), *(single for _, single in self._singles)]
+        return frozenset().union(*(face.head.telling for face in faces))
+
+    def __call__(self, method: bytes, target: bytes) -> tuple[Face, str] | None:
         """The face that a request is for, if there is one, and the id that its target names, if it names one."""
-        if not target.startswith("/") or "?" in target or "#" in target:
+        if not target.startswith(b"/") or b"?" in target or b"#" in target:
             return None
-        path = target.encode("utf-8", "surrogateescape")
-        if method != "GET":
-            bulk = self._bulks.get((method, path))
+        if method != b"GET":
+            bulk = self._bulks.get((method, target))
             return None if bulk is None else (bulk, "")
         for template, single in self._singles:
-            entity = template.match(path)
+            entity = template.match(target)
             if entity is not None:
                 return single, entity
         return None

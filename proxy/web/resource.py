@@ -101,7 +101,7 @@ def date(now: float) -> RawField:
     return (b"Date", _date(int(now)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1024)  # the seconds at which what is asked for was fetched
 def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 

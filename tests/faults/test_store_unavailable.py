@@ -92,7 +92,7 @@ async def test_locked_by_another_process_at_the_start(tmp_path: Path) -> None:
         with locked(here.path) as unlock:
             async with here.there.restarted() as again:
                 here.there = again
-                assert here.logged("store_degraded", why="open: SQLITE_BUSY", log_level="error") == 1
+                assert here.logged("store_degraded", why="migrate: SQLITE_BUSY", log_level="error") == 1
                 assert (await again.proxy.users(USER)).status == 200
                 assert (await again.login()).status == 500
                 assert here.degraded

@@ -57,6 +57,10 @@ def _forgetting_what_is_owed(parser: Any, data: bytes) -> object:
     return parsed
 
 
+def _without_lines_of_a_body(_varying: object, request: bytes) -> bytes:
+    return re.sub(rb"\r\nX-Request-Id:[ -~]*(?=\r\n)", b"", request)
+
+
 # What a mistake would do, and the target that has to see it.
 MISTAKES: list[tuple[str, str, Any]] = [
     ("bulk_answer", "proxy.core.bulk.is_valid_id", _always(True)),
@@ -88,6 +92,8 @@ MISTAKES: list[tuple[str, str, Any]] = [
     ("json_split", "proxy.core.json_split._is_end", lambda text, at, closing: text[at : at + 1] == closing),
     ("lane", "proxy.core.http.plain._ALL", {}),
     ("lane", "proxy.core.http.plain._WITH_BODY", {}),
+    ("lane", "proxy.core.http.varying._ONCE", frozenset()),
+    ("lane", "proxy.core.http.varying.Varying.without", _without_lines_of_a_body),
     ("lane", "proxy.lane.Lane.has_room", _always(True)),
     ("lane", "proxy.lane.LaneConnection._is_free", _always(True)),
     ("lane", "proxy.lane._Watched.feed_data", _forgetting_what_is_owed),

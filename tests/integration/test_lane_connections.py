@@ -44,17 +44,100 @@ async def test_a_request_in_two_pieces(request_bytes: bytes, step: int, tmp_path
 
 
 async def test_what_differs_each_time_is_answered_in_the_lane(tmp_path: Path) -> None:
-    """The parser stops after so many requests that nobody has taken out of it."""
+    """By what is left of its bytes, once that is found out; and by the parser, which stops after so many requests that
+    nobody has taken out of it."""
     async with twins(tmp_path) as there, there.pair() as pair:
         await warmed(there)
         await pair.ask(ONE)
         in_lane, by_bytes = there.in_lane, there.by_bytes
         for number in range(200):
             await pair.ask(get("/users/1", f"X-Request-Id: {number}"))
-        assert (there.in_lane, there.by_bytes) == (in_lane + 200, by_bytes)
+        assert (there.in_lane, there.by_bytes) == (in_lane + 200, by_bytes + 191)
+        for number in range(200):
+            await pair.ask(get("/users/1", f"X-Request-Id: \xe9 {number}"))
+        assert (there.in_lane, there.by_bytes) == (in_lane + 400, by_bytes + 191)
         await pair.send(ONE * 3)
         for _ in range(3):
             await pair.receive()
+
+
+BESIDE = {
+    "too many of them": ["X-Request-Id: {}"] * 300,
+    "as many as are taken": ["X-Request-Id: {}"] * 255,
+    "too many others": ["X-Request-Id: {}", *(f"X-{number}: y" for number in range(255))],
+    "two of them": ["X-Request-Id: {}"] * 2,
+    "another spelling": ["X-Request-Id: {}", "x-request-id: {}"],
+    "a name that may stand there once": ["User-Agent: {}", "X-Request-Id: {}", "User-Agent: {}"],
+    "another host": ["Host: {}"],
+    "folded": ["X-Request-Id: a\r\n {}"],
+    "no ASCII": ["X-Request-Id: \xe9{}"],
+    "spaces": [f"X-Request-Id: a{' ' * 10_000}b{{}}"],
+    "a directive": ["X-Request-Id: {}", "Cache-Control: no-cache"],
+    "a condition": ["If-None-Match: *", "X-Request-Id: {}"],
+    "a credential": ["X-Request-Id: {}", "Authorization: Bearer {}"],
+    "the end": ["X-Request-Id: {}", "Connection: close"],
+    "a length": ["X-Request-Id: {}", "Content-Length: 0"],
+    "two lengths": ["X-Request-Id: {}", "Content-Length: 0", "Content-Length: 0"],
+}
+"""Field lines beside one that is known to differ each time."""
+
+
+@pytest.mark.parametrize("name", BESIDE)
+async def test_what_stands_beside_a_field_that_differs_is_seen(name: str, tmp_path: Path) -> None:
+    async with twins(tmp_path) as there:
+        await warmed(there)
+        async with there.pair() as pair:
+            for _ in range(16):
+                for line in ("X-Request-Id: {}", "User-Agent: {}"):
+                    await pair.ask(get("/users/1", line.format(next(there.numbers))))
+                await pair.ask(bulk("1", "2", "3", lines=[f"X-Request-Id: {next(there.numbers)}"]))
+            masked = there.masked
+            await pair.ask(get("/users/1", "X-Request-Id: never before"))
+            assert there.masked == masked + 1
+        for _ in range(3):
+            lines = [line.format(next(there.numbers)) for line in BESIDE[name]]
+            for request in (get("/users/1", *lines), bulk("1", "2", "3", lines=lines)):
+                async with there.pair() as pair:
+                    await pair.ask(ONE)
+                    await pair.ask(request)
+                    await pair.rest()
+                await there.calm()
+        async with there.pair() as pair:
+            for request in (ONE, MANY):
+                await pair.ask(request)
+
+
+async def test_many_fields_and_one_that_differs_may_be_too_many(tmp_path: Path) -> None:
+    """Those that are known are as many as a server takes."""
+    many = [f"X-{number}: y" for number in range(255)]
+    async with twins(tmp_path) as there:
+        await warmed(there)
+        async with there.pair() as pair:
+            for _ in range(14):
+                await pair.ask(get("/users/1", f"X-Request-Id: {next(there.numbers)}"))
+            await pair.times(4, get("/users/1", *many))
+            assert (await pair.ask(get("/users/1", *many, "X-Request-Id: never before"))).status == 431
+
+
+async def test_a_line_in_a_body_is_no_field_that_differs(tmp_path: Path) -> None:
+    """Not where the body is as long as the one without it, and what is over begins the next request."""
+    body = b'{"userIds":["1"]}\r\n'
+    async with twins(tmp_path, user(storage="memory")) as there:
+        async with there.pair() as pair:
+            for number in range(14):
+                await pair.ask(post(body, f"X-Request-Id: {number}"))
+                there.clock.tick(0.01)
+            masked = there.masked
+            await pair.ask(post(body, "X-Request-Id: never before"))
+            assert there.masked == masked + 1
+        longer = post(body)[:-2] + b"\r\nX-Request-Id: 1\r\n"
+        whole = post(body[:-2] + b"\r\nX-Request-Id: 1\r\n")
+        for request in (longer, whole, longer + ONE, whole + ONE):
+            async with there.pair() as pair:
+                await pair.ask(post(body))
+                await pair.send(request)
+                await pair.rest()
+            await there.calm()
 
 
 async def test_a_body_in_a_piece_of_its_own_leaves_the_lane_open(tmp_path: Path) -> None:

@@ -17,10 +17,24 @@ from tests.integration.twins import Pair, Twins, bulk, get, twins, user
 ENTITIES = ("a", "b", "c")
 LINES = ("", "X-Own: 1", "Authorization: Bearer a", "Cache-Control: no-cache", "Cache-Control: max-age=5",
          "Cache-Control: max-stale", 'If-None-Match: "1"', "Connection: keep-alive")  # fmt: skip
+DIFFERING = (
+    "X-Request-Id: {}",
+    "traceparent: 00-{}-01",
+    "X-Request-Id: {0}\r\nX-Request-Id: {0}",
+    "X-Request-Id: \xe9{}",
+    "X-Request-Id: a\tb{}",
+    "X-Request-Id: {}\r\nAuthorization: Bearer a",
+    "X-Request-Id: {}\r\nCache-Control: no-cache",
+    "User-Agent: {}",
+    "Authorization: Bearer {}",
+    "Cache-Control: max-age={}",
+)
+"""Lines with a number that is another in each request."""
 TICKS = (0.0, 1e-6, 0.3, 0.5, 0.999999, 1.0, 7.25, 30.0, 59.0, 61.0, 100.0, 700.0)
 
 entity = st.sampled_from(ENTITIES)
 line = st.sampled_from(LINES)
+differing = st.one_of(st.just(DIFFERING[0]), st.sampled_from(DIFFERING))
 ask_one = st.tuples(st.just("one"), entity, line, st.integers(1, 5))
 ask_many = st.tuples(st.just("many"), st.lists(entity, min_size=1, max_size=3), line, st.integers(1, 5))
 STEPS = st.lists(
@@ -29,6 +43,10 @@ STEPS = st.lists(
         ask_many,
         ask_one,
         ask_many,
+        st.tuples(st.just("differing"), entity, differing, st.integers(1, 16)),
+        st.tuples(
+            st.just("differing_many"), st.lists(entity, min_size=1, max_size=3), differing, st.integers(1, 16)
+        ),
         st.tuples(st.just("tick"), st.sampled_from(TICKS)),
         st.tuples(st.just("put"), entity),
         st.tuples(st.just("change"), entity),
@@ -51,6 +69,7 @@ class Stage:
     there: Twins
     names: Iterator[int]
     in_lane: int = 0
+    masked: int = 0
 
 
 @pytest.fixture(scope="module", params=["anonymous", "service", "per_credential"])
@@ -67,6 +86,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield one
         runner.run(stack.aclose())
     assert one.in_lane
+    assert one.masked
 
 
 class Walk:
@@ -96,6 +116,18 @@ class Walk:
 
     async def many(self, entities: list[str], line: str, times: int) -> None:
         await self._ask(self._bulk(entities, line), times)
+
+    async def differing(self, entity: str, line: str, times: int) -> None:
+        for _ in range(times):
+            await self._ask(self._get(entity, line.format(next(self._there.numbers))), 1)
+            await self.tick(
+                0.0173
+            )  # at the moment at which an entity comes its head is written anew each time
+
+    async def differing_many(self, entities: list[str], line: str, times: int) -> None:
+        for _ in range(times):
+            await self._ask(self._bulk(entities, line.format(next(self._there.numbers))), 1)
+            await self.tick(0.0173)
 
     async def tick(self, seconds: float) -> None:
         self._there.clock.tick(seconds)
@@ -146,6 +178,7 @@ def test_a_walk(stage: Stage, steps: list[tuple[Any, ...]]) -> None:
             for name, *given_to_it in steps:
                 await getattr(there_now, name)(*given_to_it)
         stage.in_lane += there.in_lane
+        stage.masked += there.masked
         there.same_counts()
 
     stage.runner.run(walk())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from proxy.core.budget import Budget
+from proxy.core.http.varying import Varying
 from proxy.lane import Lane, LaneConnection
 from proxy.lane_table import Table
 from proxy.messages import Answer, Reply, Request
@@ -93,16 +94,16 @@ async def track(
         one = entry(user(name), name.encode() * size)
         bulk.slots[name] = single.put(one, NOW)
 
-    def face(method: str, target: str) -> tuple[Face, str] | None:
-        if method == "POST" and target == "/bulk":
+    def face(method: bytes, target: bytes) -> tuple[Face, str] | None:
+        if method == b"POST" and target == b"/bulk":
             return bulk, ""
         return (
-            (single, target.removeprefix("/users/"))
-            if method == "GET" and target.startswith("/users/")
+            (single, target.removeprefix(b"/users/").decode())
+            if method == b"GET" and target.startswith(b"/users/")
             else None
         )
 
-    lane = Lane(face, Table(LARGE), buffered, clock=now)
+    lane = Lane(face, Table(LARGE), Varying(single.head.telling | bulk.head.telling), buffered, clock=now)
     async with serving(
         handler,
         lane=lane,

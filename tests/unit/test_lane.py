@@ -55,15 +55,124 @@ async def test_what_is_not_held_goes_the_slow_way_and_a_hit_comes_after_it() -> 
         assert on.hits == (40, 0)
 
 
-async def test_a_connection_does_not_stall_after_many_hits_of_the_first_part() -> None:
+def for_the_parser(name: bytes) -> bytes:
+    """A plain request that the parser alone can read, for a byte of it is no ASCII."""
+    return A[:-2] + b"X-Name: \xe9 %b\r\n\r\n" % name
+
+
+async def test_a_connection_does_not_stall_after_many_hits_of_the_parser() -> None:
     async with track() as on:
         client = await on.served.connect()
         for number in range(100):
-            request = A[:-2] + b"X-Trace: %d\r\n\r\n" % number
-            assert is_hit(await client.request(request))
+            assert is_hit(await client.request(for_the_parser(b"%d" % number)))
         assert on.judged == 100
+        assert [one._request_count for one in on.connections] == [100], "the parser has read them"
         await client.send(UNHELD * 2)  # of which the parser would give the first alone
         assert [is_slow(await client.receive()) for _ in range(2)] == [True, True]
+
+
+async def test_what_can_be_read_in_one_way_only_the_parser_never_sees() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for number in range(40):  # more than it takes that nobody has consumed
+            assert is_hit(await client.request(A[:-2] + b"X-%d: 1\r\n\r\n" % number))
+            assert is_hit(await client.request(BULK))
+        assert [one._request_count for one in on.connections] == [0]
+        await client.send(UNHELD * 2 + A)
+        assert [is_slow(await client.receive()) for _ in range(3)] == [True] * 3
+
+
+async def test_what_the_parser_alone_can_read_is_known_by_its_bytes_too() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        request = for_the_parser(b"a")
+        answers = [await client.request(request) for _ in range(3)]
+        assert (on.judged, list(on.lane.table.exact)) == (3, [request])
+        answers += [await client.request(request) for _ in range(3)]
+        assert on.judged == 3
+        assert all(is_hit(one) and one == answers[0] for one in answers)
+        assert [one._request_count for one in on.connections] == [3]
+
+
+@pytest.mark.parametrize("request_", [A, BULK])
+async def test_what_differs_each_time_is_known_by_the_rest(request_: bytes) -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        plain = await client.request(request_)
+        for number in range(13):
+            assert await client.request(traced(request_, number)) == plain
+        judged = on.judged
+        assert judged == 1 + 9 + 2, "nine values show it, and of what is left the second sighting is kept"
+        for number in range(13, 60):
+            assert await client.request(traced(request_, number)) == plain
+        assert await client.request(request_) == plain, "as is one that has no such field"
+        assert (on.judged, list(on.lane.table.exact)) == (judged, [request_])
+        assert sum(on.hits) == 62
+
+
+def traced(request: bytes, number: int) -> bytes:
+    """The request with a field whose value is used once, before its others."""
+    return request.replace(b"\r\n", b"\r\nX-Trace: trace-%d\r\n" % number, 1)
+
+
+async def test_what_is_known_by_the_rest_is_not_answered_with_what_does_not_stand() -> None:
+    clock = Now()
+    async with track(clock=clock) as on:
+        client = await on.served.connect()
+        for number in range(14):
+            assert is_hit(await client.request(traced(A, number)))
+        judged = on.judged
+        assert is_hit(await client.request(traced(A, 14)))
+        assert on.judged == judged
+        slot = on.single.slots["a"]
+        assert slot.entry is not None
+        on.single.put(replace(slot.entry, item=b"new", received_at=NOW), NOW)
+        assert (await client.request(traced(A, 15))).body == b"new"
+        clock.now = NOW + 20.25
+        assert (await client.request(traced(A, 16))).fields[b"Age"] == b"20"
+        slot.fill(None, NOW)
+        assert is_slow(await client.request(traced(A, 17)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Cache-Control: no-cache",
+        b"Authorization: Bearer %d",
+        b"X-Tenant: %d",
+        b"Host: %d",
+        b"Connection: close",
+        b"x-trace: a\r\n b",
+        b"X-Trace : %d",
+    ],
+)
+async def test_what_counts_counts_beside_a_field_that_differs_each_time(line: bytes) -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for number in range(20):
+            assert is_hit(await client.request(traced(A, number)))
+        known = set(on.lane.table.exact)
+        for number in range(20, 34):
+            client = await on.served.connect()
+            filled_in = line % number if b"%" in line else line
+            request = traced(A, number)[:-2] + filled_in + b"\r\n\r\n"
+            before = on.judged
+            answer = await client.request(request)
+            assert is_hit(answer) is line.startswith(b"Authorization"), (
+                "a credential that makes no difference here"
+            )
+            assert on.judged > before or not is_hit(answer), "it was taken for the request without it"
+        assert set(on.lane.table.exact) == known
+
+
+async def test_what_was_read_and_has_no_answer_is_looked_into_once() -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        for request in (OTHERS["no-cache"], OTHERS["tenant"], OTHERS["coding"]):
+            before = on.judged
+            assert is_slow(await client.request(request))
+            assert on.judged == before + 1
+        assert is_hit(await client.request(for_the_parser(b"a"))), "of the next nothing is known"
 
 
 @pytest.mark.parametrize("change", ["replaced", "dropped", "stale"])

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proxy import lane_table
-from proxy.lane_table import Asked, Table, part_of
+from proxy.lane_table import Asked, Table, asked_by, part_of
 from proxy.ready import Ready
 from tests.unit.served import Face
 from tests.unit.store.samples import NOW, entry, user
 
 LARGE = 1 << 30
-A: Asked = ("GET", "/users/a", b"")
-B: Asked = ("GET", "/users/b", b"")
+A: Asked = asked_by(b"GET", b"/users/a", b"")
+B: Asked = asked_by(b"GET", b"/users/b", b"")
 WAYS = [b"GET /users/a HTTP/1.1\r\nHost: %d\r\n\r\n" % number for number in range(10)]
 
 
@@ -40,6 +40,16 @@ def answer(face: Face) -> Making:
         return Ready(face, slots, entries, b"x" * size, NOW)
 
     return make
+
+
+def get(number: int) -> Asked:
+    """That asks for the user of that number."""
+    return asked_by(b"GET", b"/users/%04d" % number, b"")
+
+
+def name_of(asked: Asked) -> str:
+    """What such a request asks for."""
+    return asked.split()[1].decode().removeprefix("/users/")
 
 
 def kept(table: Table, asked: Asked, ready: Ready, *ways: bytes) -> None:
@@ -73,7 +83,13 @@ def test_an_answer_is_kept_when_it_is_seen_again(answer: Making) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [("POST", "/users/a", b""), ("GET", "/users/A", b""), ("GET", "/users/a", b"1")]
+    "other",
+    [
+        asked_by(b"POST", b"/users/a", b""),
+        asked_by(b"GET", b"/users/A", b""),
+        asked_by(b"GET", b"/users/a", b"1"),
+        asked_by(b"GET", b"/users/a", b"\n"),
+    ],
 )
 def test_what_is_asked_for_is_all_of_method_target_and_body(answer: Making, other: Asked) -> None:
     table = Table(LARGE)
@@ -113,7 +129,7 @@ def test_a_field_that_differs_each_time_does_not_flood_it(answer: Making) -> Non
     size = table.bytes
     for number in range(10_000):
         table.add_exact(A, b"%d" % number)
-        table.add(("GET", f"/users/{number}", b""), answer("b"))
+        table.add(get(number), answer("b"))
     assert (table.bytes, len(table), list(table.exact)) == (size, 1, [WAYS[0]])
     sightings = table._sightings
     assert len(sightings._now) + len(sightings._before) <= 2 * lane_table._SIGHTINGS
@@ -123,12 +139,12 @@ def test_what_was_seen_long_ago_is_forgotten_and_what_was_seen_lately_is_not(ans
     table = Table(LARGE)
     table.add(A, answer("a"))
     for number in range(lane_table._SIGHTINGS - 1):
-        table.add(("GET", f"/{number}", b""), answer("b"))
+        table.add(get(number), answer("b"))
     table.add(A, answer("a"))
     assert table.get(A) is not None, "it is among the last that were seen"
     table.add(B, answer("b"))
     for number in range(2 * lane_table._SIGHTINGS):
-        table.add(("GET", f"/further/{number}", b""), answer("b"))
+        table.add(asked_by(b"GET", b"/further/%d" % number, b""), answer("b"))
     table.add(B, answer("b"))
     assert table.get(B) is None
 
@@ -178,10 +194,10 @@ def sized(asked: Asked, ready: Ready) -> int:
 
 def filled(answer: Making, count: int) -> tuple[Table, list[Asked]]:
     """A table with room for so many answers, and no more."""
-    asked: list[Asked] = [("GET", f"/users/{number:04d}", b"") for number in range(count)]
+    asked = [get(number) for number in range(count)]
     table = Table(count * sized(asked[0], answer("0000")))
     for one in asked:
-        kept(table, one, answer(one[1][-4:]))
+        kept(table, one, answer(name_of(one)))
     assert table.bytes == table.max_bytes
     return table, asked
 
@@ -196,11 +212,9 @@ def pressed(table: Table, asked: Asked, ready: Ready) -> None:
 
 def test_a_full_table_lets_one_in_now_and_then(answer: Making) -> None:
     table, asked = filled(answer, 5)
-    others: list[Asked] = [
-        ("GET", f"/users/{number}", b"") for number in range(9000, 9000 + 3 * lane_table._ONE_IN)
-    ]
+    others = [get(number) for number in range(9000, 9000 + 3 * lane_table._ONE_IN)]
     for one in others:
-        kept(table, one, answer(one[1][-4:]))
+        kept(table, one, answer(name_of(one)))
     assert sum(table.get(one) is not None for one in others) == 3, "one in sixteen"
     assert [table.get(one) is None for one in asked] == [True, True, True, False, False]
     check(table)
@@ -209,7 +223,7 @@ def test_a_full_table_lets_one_in_now_and_then(answer: Making) -> None:
 def test_one_that_is_put_together_anew_has_its_place_in_a_full_table(answer: Making) -> None:
     table, asked = filled(answer, 5)
     for one in asked * 3:
-        ready = answer(one[1][-4:])
+        ready = answer(name_of(one))
         table.drop(one)
         table.add(one, ready)
         assert table.get(one) is ready
@@ -218,7 +232,7 @@ def test_one_that_is_put_together_anew_has_its_place_in_a_full_table(answer: Mak
 
 def test_the_oldest_go_first(answer: Making) -> None:
     table, asked = filled(answer, 5)
-    pressed(table, ("GET", "/users/9999", b""), answer("9999"))
+    pressed(table, get(9999), answer("9999"))
     assert [one for one in asked if table.get(one) is None] == asked[:1]
     assert len(table) == 5
     check(table)
@@ -230,15 +244,15 @@ def test_those_that_were_used_are_spared_once(answer: Making) -> None:
         ready = table.get(one)
         assert ready is not None
         ready.is_used = True
-    pressed(table, ("GET", "/users/9999", b""), answer("9999"))
+    pressed(table, get(9999), answer("9999"))
     assert [one for one in asked if table.get(one) is None] == [asked[2]]
     for number in (9998, 9997):
-        pressed(table, ("GET", f"/users/{number}", b""), answer(f"{number}"))
+        pressed(table, get(number), answer(f"{number}"))
     assert [one for one in asked if table.get(one) is None] == asked[2:], (
         "those that were spared stand behind"
     )
     for number in (9996, 9995):
-        pressed(table, ("GET", f"/users/{number}", b""), answer(f"{number}"))
+        pressed(table, get(number), answer(f"{number}"))
     assert table.get(asked[0]) is None, "they are spared once"
     check(table)
 
@@ -249,7 +263,7 @@ def test_making_room_ends_though_all_are_used(answer: Making) -> None:
         ready = table.get(one)
         assert ready is not None
         ready.is_used = True
-    pressed(table, ("GET", "/users/9999", b""), answer("9999"))
+    pressed(table, get(9999), answer("9999"))
     gone = [one for one in asked if table.get(one) is None]
     assert gone == [asked[lane_table._SPARED]], "those before it are spared, and it goes all the same"
     check(table)
@@ -290,7 +304,7 @@ class Operations(RuleBasedStateMachine):
         self.table = Table(max_bytes)
 
     def asked(self, name: str) -> Asked:
-        return ("POST", "/users/bulk", name.encode())
+        return asked_by(b"POST", b"/users/bulk", name.encode())
 
     @rule(name=NAMES, size=SIZES, way=st.integers(0, 6), padding=st.sampled_from((0, 300, 3000)))
     def ask(self, name: str, size: int, way: int, padding: int) -> None:
@@ -365,7 +379,7 @@ def test_the_accounting_is_near_to_what_is_really_taken(count: int, entities: in
         for number in range(count):
             for _ in range(2):
                 body = b"%d" % number + b"x" * 9 * entities
-                asked = ("POST", f"/users/{number:08d}", body)
+                asked = asked_by(b"POST", b"/users/%08d" % number, body)
                 table.add(asked, Ready(face, slots, held, b"y" * 250 * entities, NOW + number / 1000))
             for way in range(ways):
                 for _ in range(2):

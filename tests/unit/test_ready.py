@@ -33,7 +33,7 @@ def ready(face: Face, *entries: Entry, now: float = NOW) -> Ready:
 
 def made(face: Face, kept: Ready, now: float) -> bytes:
     """The answer as it would be made at that time."""
-    entries = [one for _, one in kept.pairs]
+    entries = [kept.entry, *(one for _, one in kept._others)]
     oldest = max(entries, key=lambda one: one.age(now))
     soonest = min(entries, key=lambda one: one.ttl(now))
     return face.head_of(oldest, soonest, kept.length, now) + b"body"
@@ -189,7 +189,7 @@ def test_an_answer_that_is_written_anew_counts_as_used() -> None:
     assert kept.is_current(NOW + 0.2)
     assert (face.used, kept.is_used) == ([], False)
     assert kept.is_current(NOW + 0.9)
-    assert face.used == [([slot for slot, _ in kept.pairs], NOW + 0.9)]
+    assert face.used == [([kept.slot, *(slot for slot, _ in kept._others)], NOW + 0.9)]
     assert kept.is_used
 
 

@@ -4,10 +4,49 @@ A field counts here if it can change what a cache answers, or who may see it. Al
 any, change nothing about a hit.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Literal
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from proxy.core.http.fields import RawField
+
+_MAX_FIELDS = 64
+# Requests of which every HTTP parser has one reading, and all the same: an origin-form target of path characters (RFC
+# 3986 section 3.3), fields of a token and visible ASCII. Whatever is beside that is for a whole parser.
+_REQUEST = re.compile(
+    rb"([A-Z]+) (/[\w!$%&'()*+,./:;=@~-]*) HTTP/1\.1\r\n((?:[\w!#$%&'*+.^`|~-]+:[ -~]*\r\n)*)\r\n", re.ASCII
+)
+_FIELD = re.compile(rb"([^:]+):([ -~]*)\r\n")
+
+
+class PlainRequest(NamedTuple):
+    """A request that can be read in one way only."""
+
+    method: bytes
+    target: bytes
+    fields: Sequence[RawField]
+    body: bytes
+
+
+def read(data: bytes) -> PlainRequest | None:
+    """The request that these bytes are from the first to the last, if it is of the simplest form. A body has the length
+    that its head declares."""
+    head = _REQUEST.match(data)
+    if head is None:
+        return None
+    method, target, lines = head.groups()
+    fields = [(name, value.strip(b" ")) for name, value in _FIELD.findall(lines)]
+    names = {name.lower() for name, _ in fields}
+    # Some may not stand there twice, and one has to (RFC 9112 section 3.2).
+    if len(names) != len(fields) or len(fields) > _MAX_FIELDS or b"host" not in names:
+        return None
+    body = data[head.end() :]
+    if body or b"content-length" in names:
+        declared = [value for name, value in fields if name.lower() == b"content-length"]
+        if declared != [b"%d" % len(body)]:
+            return None
+    return PlainRequest(method, target, fields, body)
+
 
 Plainness = Literal["other", "secret", "plain"]
 """Whether a head is plain; `secret`: it is, and has what nobody should keep."""
@@ -33,6 +72,7 @@ def _is_kept_alive(value: bytes) -> bool:
 
 _ALL: Mapping[bytes, Callable[[bytes], bool]] = {
     b"connection": _is_kept_alive,
+    b"proxy-connection": _is_kept_alive,
     **dict.fromkeys(
         (
             b"cache-control",
@@ -45,6 +85,7 @@ _ALL: Mapping[bytes, Callable[[bytes], bool]] = {
             b"if-unmodified-since",
             b"pragma",
             b"range",
+            b"sec-websocket-key1",
             b"transfer-encoding",
             b"upgrade",
             b"via",
@@ -68,6 +109,11 @@ class PlainHead:
         own = _WITH_BODY if body else {b"content-length": _never}
         self._allowed = {**_ALL, **own, **dict.fromkeys(telling, _never)}
         self._secret = _SECRET.union(credentials)
+
+    @property
+    def telling(self) -> frozenset[bytes]:
+        """The fields that it looks at, in lower case."""
+        return self._secret.union(self._allowed)
 
     def judge(self, fields: Iterable[RawField]) -> Plainness:
         """How plain a head with these fields is."""

@@ -9,6 +9,7 @@ import pytest
 from store.base import Adopted, Position, Store, StoreError, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.memory import MemoryTier
+from store.rows import GetNow
 from store.tiered import TieredStore
 from tests.unit.store.samples import NOW, derive
 
@@ -155,7 +156,14 @@ class Database:
 class World:
     """A tiered store and what its hooks were told."""
 
-    def __init__(self, database: Store | None, *, max_pending: int = 10, memory: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        database: Store | None,
+        *,
+        max_pending: int = 10,
+        memory: int = 1 << 20,
+        get_now: GetNow = lambda _keys: None,
+    ) -> None:
         self.now = NOW
         self.errors: list[str] = []
         self.lookups: list[tuple[str, str, str]] = []
@@ -171,6 +179,7 @@ class World:
             tables=frozenset({"user"}),
             derive_id=derive,
             as_write=lambda kept: None if kept.item == UNREADABLE else Write(kept, {}),
+            get_now=get_now,
         )
 
 
