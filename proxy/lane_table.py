@@ -14,10 +14,10 @@ Asked = bytes
 
 # Bytes of an answer's own objects and of its places in the tables, and of its pair of slot and entry for each entity;
 # tests/unit/test_lane_table.py measures both.
-_OVERHEAD = 470
+_OVERHEAD = 560
 _PAIR_OVERHEAD = 64
 # The same of the bytes of a request: its place in the table, and in the list of its answer.
-_EXACT_OVERHEAD = 70
+_EXACT_OVERHEAD = 65
 # Ways to write one request, at the most: clients of a pod are few, and each has one.
 _WAYS = 4
 # Sightings that are remembered before the older half is forgotten; about 100 bytes each.

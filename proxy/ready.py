@@ -4,7 +4,7 @@ They are so for as long as the entries stand where they stood, and until a numbe
 of freshness that are left, and Date. Then the head is written anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import floor
 from typing import Protocol
 
@@ -73,8 +73,13 @@ class Ready:
         self.born = min(born)
         """When its oldest entry was of age zero, in epoch seconds."""
         self._end = min(ends)
-        self._oldest = entries[born.index(self.born)]
-        self._soonest = entries[ends.index(self._end)]
+        # Several, where sums of times can't tell which it is; of those that came in one answer, one.
+        self._oldest = _different(
+            one for one, at in zip(entries, born, strict=True) if at <= self.born + ROUNDING
+        )
+        self._soonest = _different(
+            one for one, at in zip(entries, ends, strict=True) if at <= self._end + ROUNDING
+        )
         self.is_used = False
         """Whether its head was written anew since whoever keeps it looked last."""
         self._write(body, now)
@@ -102,7 +107,9 @@ class Ready:
         return True
 
     def _write(self, body: bytes, now: float) -> None:
-        self.answer = self.face.head_of(self._oldest, self._soonest, self.length, now) + body
+        oldest = max(self._oldest, key=lambda one: one.age(now))
+        soonest = min(self._soonest, key=lambda one: one.ttl(now))
+        self.answer = self.face.head_of(oldest, soonest, self.length, now) + body
         """Head and body."""
         end = self._end + ROUNDING
         # Where a number moves on just now, it may have done so in the head or not: then this is over at once.
@@ -114,6 +121,11 @@ class Ready:
         """Until when these are the very bytes, in epoch seconds."""
         self.bucket = self.tally.bucket_of(now - self.born)
         """Where the age is counted until then: the bounds are whole seconds."""
+
+
+def _different(entries: Iterable[Entry]) -> list[Entry]:
+    """One of each that differs from others in its times."""
+    return list({(one.received_at, one.initial_age, one.lifetime): one for one in entries}.values())
 
 
 def head(status: int, fields: Sequence[RawField], length: int) -> bytes:
