@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.twins import Pair, Twins, bulk, get, twins, user
@@ -166,6 +166,7 @@ class Walk:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(steps=[("differing", "a", DIFFERING[0], 16)])
 @given(steps=STEPS)
 def test_a_walk(stage: Stage, steps: list[tuple[Any, ...]]) -> None:
     there = stage.there
