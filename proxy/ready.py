@@ -61,18 +61,28 @@ class Ready:
     def __init__(
         self, face: Face, slots: Sequence[Slot], entries: Sequence[Entry], body: bytes, now: float
     ) -> None:
-        born = [entry.received_at - entry.initial_age for entry in entries]
-        ends = [slot.fresh_until for slot in slots]
         self.face = face
         self.tally = face.tally
         self.slot, self.entry = slots[0], entries[0]
         """The first of its entries, and where that stands: of most answers the only one."""
-        self._others = tuple(zip(slots, entries, strict=True))[1:]
+        self._others = tuple(zip(slots[1:], entries[1:], strict=True))
         self.ids = len(entries)
         self.length = len(body)
-        self.born = min(born)
+        self.born = self.entry.received_at - self.entry.initial_age
         """When its oldest entry was of age zero, in epoch seconds."""
-        self._end = min(ends)
+        self._end = self.slot.fresh_until
+        self._oldest = self._soonest = [self.entry]
+        if self._others:
+            self._compare(slots, entries)
+        self.is_used = False
+        """Whether its head was written anew since whoever keeps it looked last."""
+        self._write(body, now)
+
+    def _compare(self, slots: Sequence[Slot], entries: Sequence[Entry]) -> None:
+        """Find out which of its entries its head speaks of."""
+        born = [entry.received_at - entry.initial_age for entry in entries]
+        ends = [slot.fresh_until for slot in slots]
+        self.born, self._end = min(born), min(ends)
         # Several, where sums of times can't tell which it is; of those that came in one answer, one.
         self._oldest = _different(
             one for one, at in zip(entries, born, strict=True) if at <= self.born + ROUNDING
@@ -80,9 +90,6 @@ class Ready:
         self._soonest = _different(
             one for one, at in zip(entries, ends, strict=True) if at <= self._end + ROUNDING
         )
-        self.is_used = False
-        """Whether its head was written anew since whoever keeps it looked last."""
-        self._write(body, now)
 
     def stands(self) -> bool:
         """Whether none of its entries was replaced, dropped or invalidated."""
@@ -107,8 +114,10 @@ class Ready:
         return True
 
     def _write(self, body: bytes, now: float) -> None:
-        oldest = max(self._oldest, key=lambda one: one.age(now))
-        soonest = min(self._soonest, key=lambda one: one.ttl(now))
+        oldest = soonest = self.entry
+        if self._others:
+            oldest = max(self._oldest, key=lambda one: one.age(now))
+            soonest = min(self._soonest, key=lambda one: one.ttl(now))
         self.answer = self.face.head_of(oldest, soonest, self.length, now) + body
         """Head and body."""
         end = self._end + ROUNDING

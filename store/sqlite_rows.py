@@ -20,8 +20,8 @@ READ: Final = (
 )
 """What `entry_of` wants to have selected behind the external id; local attributes follow it."""
 
-_TYPES: Final = ((0, str), (1, str), (2, str), (3, float), (4, float), (5, float), (6, int))
-"""What is calculated with or compared, by its place in a row; SQLite itself would keep anything."""
+_TYPES: Final = [str, str, str, float, float, float, int]
+"""What a row begins with, all that is calculated with or compared; SQLite itself would keep anything."""
 
 INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """A lower-case UUID."""
@@ -60,7 +60,7 @@ def values_of(write: Write, columns: Sequence[str]) -> dict[str, Column | bytes]
 
 def entry_of(resource: str, row: tuple[Any, ...], locals_: Sequence[str]) -> Entry:
     """The entry of a row as the database has it. Raises ValueError for what a person or a fault has made of it."""
-    if not all(type(row[place]) is kind for place, kind in _TYPES) or not INTERNAL_ID.fullmatch(row[1]):
+    if list(map(type, row[: len(_TYPES)])) != _TYPES or not INTERNAL_ID.fullmatch(row[1]):
         raise ValueError("a row has values that were never put there")
     return Entry(
         key=Key(resource, row[0]),
