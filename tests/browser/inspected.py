@@ -35,6 +35,12 @@ def answering(status: int, body: str) -> Callable[[Route], Awaitable[None]]:
     return answer
 
 
+async def untroubled(seat: Seat) -> None:
+    """Look until nothing needs attention: on a busy machine the event loop is late at times, and the page says so."""
+    while await seat.page.locator("#attention").text_content() != "Nothing needs attention.":
+        await seat.poll()
+
+
 def cell(seat: Seat, row: str, column: int = 0) -> Any:
     """A figure in the card of users: in the row of that name, the column after it."""
     card = seat.page.get_by_role("article", name="user")

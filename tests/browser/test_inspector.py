@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.chromium import PHONE, Seat, seated
-from tests.browser.inspected import answering, cell, inspected
+from tests.browser.inspected import answering, cell, inspected, untroubled
 from tests.integration.handshake import USER, handshake, internal_id, user_item
 
 SECRET = "s3cret-token"
@@ -32,7 +32,7 @@ async def test_the_figures_are_there_and_follow_the_traffic(tab: Page, tmp_path:
         await expect(page.get_by_role("article", name="main")).to_contain_text("circuit closed")
         await expect(page.get_by_role("article", name="store")).to_contain_text("of 64 MiB")
         await expect(page.locator("#routes")).to_contain_text("login")
-        await expect(page.locator("#attention")).to_have_text("Nothing needs attention.")
+        await untroubled(seat)
         there.tick(86400 * 2)
         await seat.poll()
         await expect(card).to_contain_text("stale1, 100 %")
@@ -85,7 +85,7 @@ async def test_it_asks_while_somebody_looks_and_goes_on_when_there_is_no_answer(
         await expect(state).to_have_class("pill bad")
         await page.context.set_offline(False)
         await seat.poll()
-        await expect(attention).to_have_text("Nothing needs attention.")
+        await untroubled(seat)
         await expect(page.locator("main")).to_have_class("")
         await expect(state).to_have_text("ready")
         # An answer that is of no use is none.
