@@ -166,13 +166,15 @@ class LaneConnection(Connection):
 
     def is_answered(self, message: RawRequestMessage, data: bytes, head: int) -> bool:
         """Answer the one message in `data`, of which so many bytes are its head; says whether that could be done."""
-        if self._is_tried or message.should_close or message.version != HttpVersion11 or not self._is_free():
+        if self._is_tried or len(data) > self._max_read or not self._is_free():
+            return False
+        if message.should_close or message.version != HttpVersion11:
             return False
         started = perf_counter()
         now = self._clock()
         target = message.path.encode("utf-8", "surrogateescape")
         request = PlainRequest(message.method.encode(), target, message.raw_headers, data[head:])
-        ready = self._found(request, data, now)
+        ready = self._lane.find(request, data, now)
         if ready is None:
             return False
         self._request_count += 1
@@ -192,10 +194,7 @@ class LaneConnection(Connection):
     def _read(self, data: bytes, now: float) -> Ready | None:
         request = read(data)
         self._is_tried = request is not None
-        return None if request is None else self._found(request, data, now)
-
-    def _found(self, request: PlainRequest, data: bytes, now: float) -> Ready | None:
-        return None if len(data) > self._max_read else self._lane.find(request, data, now)
+        return None if request is None else self._lane.find(request, data, now)
 
     def _answer(self, ready: Ready, now: float, started: float) -> None:
         cast("asyncio.Transport", self.transport).write(ready.answer)

@@ -163,7 +163,7 @@ class Pair:
             with suppress(OSError):
                 client.writer.write_eof()
         fast, slow = [await _all(client) for client in self._clients]
-        assert fast == slow or None in {fast, slow}
+        assert fast == slow or None in {fast, slow}, (fast, slow)
 
     async def ended(self) -> bytes:
         """What still comes from both until they close the connection."""
