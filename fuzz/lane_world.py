@@ -20,6 +20,7 @@ from proxy.lane import Lane
 from proxy.log import Refs
 from proxy.messages import Handler
 from proxy.metrics import Metrics
+from proxy.steady import SteadyClock
 from proxy.supervisor import Supervisor
 from proxy.tunnel import Tunnel
 from proxy.upstream import Upstream
@@ -283,7 +284,7 @@ class World:
             started_at=START,
             refs=refs,
             via=self.upstream.via,
-            clock=self.clock,
+            clock=SteadyClock(self.clock, self.clock),
             wall=self.clock,
             monotonic=time,
             rng=lambda: 0.0,

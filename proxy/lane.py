@@ -22,7 +22,6 @@ them changes.
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, cast
 
 from aiohttp import hdrs
@@ -36,6 +35,7 @@ from proxy.lane_table import Table, asked_by
 from proxy.messages import Handler
 from proxy.ready import Face, Ready
 from proxy.server import Connection, Server, ServerLimits
+from proxy.steady import SteadyClock
 
 # Bytes of a request that is looked into here: of a larger one the parser may have stopped the transport, and to hash
 # what is no request would make uploads dearer.
@@ -62,7 +62,7 @@ class Lane:
         varying: Varying,
         buffered: Budget,
         *,
-        clock: Callable[[], float],
+        clock: SteadyClock,
     ) -> None:
         self._face = face
         self._buffered = buffered
@@ -96,10 +96,12 @@ class Lane:
         if plainness == "plain":
             self.table.add_exact(asked, self._varying.without(data))
             self._varying.learn(request.fields)
-        return ready if ready.length <= FREE or self.has_room(ready) else None
+        return ready if self.has_room(ready) else None
 
     def has_room(self, ready: Ready) -> bool:
         """Whether an answer may be held for its client; up to FREE bytes always may (proxy/core/budget.py)."""
+        if ready.length <= FREE:
+            return True
         with self._buffered.share() as share:  # given back at once: the transport takes all of it
             return share.take(ready.length)
 
@@ -114,13 +116,14 @@ def _put_together(face: Face, entity: str, body: bytes, now: float) -> Ready | N
 class LaneConnection(Connection):
     """A client connection that answers hits by itself."""
 
-    __slots__ = ("_clock", "_exact", "_is_tried", "_lane", "_max_read", "_owed")
+    __slots__ = ("_clock", "_exact", "_is_tried", "_lane", "_max_read", "_monotonic", "_owed")
 
     def __init__(self, server: "LaneServer", **options: Any) -> None:
         super().__init__(server, **options)
         self._lane = server.lane
         self._exact = server.lane.table.exact
         self._clock = server.lane.clock
+        self._monotonic = server.lane.clock.monotonic
         self._max_read = min(_MAX_READ, server.limits.header_bytes)
         self._owed = 0
         """Bytes of the last message that are still to come; below zero: nobody knows."""
@@ -132,7 +135,7 @@ class LaneConnection(Connection):
         """Answer a request that is known by its bytes, or read in one way only, or have the parser read it."""
         waiter: asyncio.Future[None] | None = self._waiter
         transport: Any = self.transport  # there while anybody waits
-        # What `_is_free` and `_answer` say stands here once more: each call would be a twentieth of a hit.
+        # What `_is_free`, `_answer` and `Tally.count` say stands here once more: a call would be a twentieth of a hit.
         if (
             self._owed
             or waiter is None
@@ -143,23 +146,28 @@ class LaneConnection(Connection):
         ):
             super().data_received(data)
             return
-        started = perf_counter()
-        now = self._clock()
+        started = self._monotonic()
+        # A look at one clock: at the other was looked when the head was written, and that is good for a second at most.
+        now = started + self._clock.offset
         ready = self._exact.get(data) or self._lane.known(data)
         if (
             ready is None
             or now >= ready.until
             or ready.slot.entry is not ready.entry
-            or (ready.ids > 1 and not ready.stands())
-            or (ready.length > FREE and not self._lane.has_room(ready))
+            or (ready.is_heavy and not (ready.stands() and self._lane.has_room(ready)))
         ):
+            now = self._clock()
             ready = self._read(data, now)
         if ready is not None:
             transport.write(ready.answer)
-            at = self._loop.time()
-            self._next_keepalive_close_time = at + self._keepalive_timeout
-            self._server.active_at = at
-            ready.tally.count(ready.ids, now - ready.born, ready.bucket, perf_counter() - started)
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            tally = ready.tally
+            tally.ids += ready.ids
+            tally.age += now - ready.born
+            tally.ages[ready.bucket] += 1
+            took = self._monotonic() - started
+            tally.seconds += took
+            tally.took[0 if took <= tally.least else tally.duration_bucket(took)] += 1
             return
         super().data_received(data)
         self._is_tried = False
@@ -170,7 +178,7 @@ class LaneConnection(Connection):
             return False
         if message.should_close or message.version != HttpVersion11:
             return False
-        started = perf_counter()
+        started = self._monotonic()
         now = self._clock()
         target = message.path.encode("utf-8", "surrogateescape")
         request = PlainRequest(message.method.encode(), target, message.raw_headers, data[head:])
@@ -198,10 +206,8 @@ class LaneConnection(Connection):
 
     def _answer(self, ready: Ready, now: float, started: float) -> None:
         cast("asyncio.Transport", self.transport).write(ready.answer)
-        at = self._loop.time()
-        self._next_keepalive_close_time = at + self._keepalive_timeout
-        self._server.active_at = at
-        ready.tally.count(ready.ids, now - ready.born, ready.bucket, perf_counter() - started)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        ready.tally.count(ready.ids, now - ready.born, ready.bucket, self._monotonic() - started)
 
 
 class _Watched:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from math import floor
 from typing import Protocol
 
+from proxy.core.budget import FREE
 from proxy.core.http.fields import RawField, render
 from proxy.core.http.plain import PlainHead
 from proxy.messages import reason_phrase
@@ -51,6 +52,7 @@ class Ready:
         "entry",
         "face",
         "ids",
+        "is_heavy",
         "is_used",
         "length",
         "slot",
@@ -68,6 +70,8 @@ class Ready:
         self._others = tuple(zip(slots[1:], entries[1:], strict=True))
         self.ids = len(entries)
         self.length = len(body)
+        self.is_heavy = self.ids > 1 or self.length > FREE
+        """Whether there is more to look at than one entry: others, or room for what is so large."""
         self.born = self.entry.received_at - self.entry.initial_age
         """When its oldest entry was of age zero, in epoch seconds."""
         self._end = self.slot.fresh_until

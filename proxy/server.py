@@ -320,7 +320,8 @@ class Server(HttpServer):
         self.on_error = on_error
         self.draining = False
         self.active_at = -math.inf
-        """When a connection or a request last came, in the loop's time."""
+        """When a connection or a request last came or a connection went, in the loop's time. Hits on the fast lane are
+        none: it is asked for by a drain, in which there are none."""
         self._open = 0
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -355,6 +356,7 @@ class Server(HttpServer):
     def release(self) -> None:
         """Count a connection out."""
         self._open -= 1
+        self.active_at = self._loop.time()
         if not self._open:
             self._all_closed.set()
 

@@ -11,20 +11,22 @@ from collections.abc import Callable
 class SteadyClock:
     """Epoch seconds: at least as many go by as `monotonic` says, whatever is done to `wall`."""
 
-    __slots__ = ("_monotonic", "_offset", "_wall")
+    __slots__ = ("_wall", "monotonic", "offset")
 
     def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._wall = wall
-        self._monotonic = monotonic
-        self._offset = wall() - monotonic()
+        self.monotonic = monotonic
+        self.offset = wall() - monotonic()
+        """What the time was ahead of `monotonic` when it was last asked for. With it one clock tells both, and a step
+        forward of `wall` is seen when somebody asks again."""
 
     def __call__(self) -> float:
         """The time now."""
-        monotonic = self._monotonic()
+        monotonic = self.monotonic()
         offset = self._wall() - monotonic
-        if offset > self._offset:  # noqa: PLR1730 - each hit asks for the time, and `max` takes as long as both clocks
-            self._offset = offset
-        return monotonic + self._offset
+        if offset > self.offset:  # noqa: PLR1730 - many ask for the time, and `max` takes as long as both clocks
+            self.offset = offset
+        return monotonic + self.offset
 
     def ahead(self) -> float:
         """Seconds by which this is ahead of the plain clock: what that was set back, less what it has caught up."""

@@ -13,35 +13,43 @@ class Tally:
     """What the hits of one route have come to since the last look. `seconds` and `ages` are the bounds of the buckets
     of their histograms, in seconds."""
 
-    __slots__ = ("_age_bounds", "_bounds", "_least", "age", "ages", "ids", "requests", "seconds", "took")
+    __slots__ = ("_age_bounds", "_bounds", "age", "ages", "ids", "least", "seconds", "took")
 
     def __init__(self, seconds: Sequence[float], ages: Sequence[float]) -> None:
         self._bounds = seconds
-        self._least = seconds[0]  # nearly all that is counted here took no more
+        self.least = seconds[0]
+        """The first bound in seconds; nearly all that is counted here took no more."""
         self._age_bounds = ages
         self.clear()
 
     def clear(self) -> None:
         """Begin anew."""
-        self.requests = 0
         self.ids = 0
         self.seconds = 0.0
         self.took = [0] * (len(self._bounds) + 1)
         self.age = 0.0
         self.ages = [0] * (len(self._age_bounds) + 1)
 
+    @property
+    def requests(self) -> int:
+        """How many were counted."""
+        return sum(self.took)
+
     def bucket_of(self, age: float) -> int:
         """The index of the bucket in `ages` that an age belongs to."""
         return bisect_left(self._age_bounds, age)
 
+    def duration_bucket(self, seconds: float) -> int:
+        """The index of the bucket in `took` that a duration belongs to."""
+        return bisect_left(self._bounds, seconds)
+
     def count(self, ids: int, age: float, bucket: int, seconds: float) -> None:
         """A request for so many ids was answered in so many seconds, the oldest of them of that age, in that bucket."""
-        self.requests += 1
         self.ids += ids
         self.age += age
         self.ages[bucket] += 1
         self.seconds += seconds
-        self.took[0 if seconds <= self._least else bisect_left(self._bounds, seconds)] += 1
+        self.took[0 if seconds <= self.least else self.duration_bucket(seconds)] += 1
 
 
 def add(histogram: Histogram, counts: Sequence[int], total: float) -> None:

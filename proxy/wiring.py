@@ -24,6 +24,7 @@ from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Cache, Metrics
 from proxy.resolver import Resolver
+from proxy.steady import SteadyClock
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.bulk import BulkHandler
@@ -75,7 +76,7 @@ class Parts:
     started_at: float
     refs: Refs
     via: bytes
-    clock: Callable[[], float]
+    clock: SteadyClock
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     rng: Callable[[], float]

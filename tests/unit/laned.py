@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 
 from proxy.core.budget import Budget
 from proxy.core.http.varying import Varying
 from proxy.lane import Lane, LaneConnection
 from proxy.lane_table import Table
 from proxy.messages import Answer, Reply, Request
+from proxy.steady import SteadyClock
 from tests.unit.served import PATIENCE, Client, Face, Handling, Response, Served, serving
 from tests.unit.store.samples import NOW, entry, user
 
@@ -72,9 +74,13 @@ class Track:
 class Now:
     def __init__(self) -> None:
         self.now = NOW + 0.25
+        self.set_forward = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def wall(self) -> float:
+        return self.now + self.set_forward
 
 
 @asynccontextmanager
@@ -103,7 +109,10 @@ async def track(
             else None
         )
 
-    lane = Lane(face, Table(LARGE), Varying(single.head.telling | bulk.head.telling), buffered, clock=now)
+    ticks = count()
+    # Each look at the monotonic clock is a nanosecond later than the last, so that what lies between takes some time.
+    steady = SteadyClock(now.wall, lambda: now() - NOW + next(ticks) * 1e-9)
+    lane = Lane(face, Table(LARGE), Varying(single.head.telling | bulk.head.telling), buffered, clock=steady)
     async with serving(
         handler,
         lane=lane,

@@ -209,6 +209,20 @@ async def test_age_and_date_move_on_in_an_answer_that_is_known() -> None:
         assert on.single.used, "it counts as used"
 
 
+@pytest.mark.parametrize("second", [A, A[:-2] + b"X-A: 1\r\n\r\n"])
+async def test_a_wall_clock_that_is_set_forward_is_followed_within_a_second(second: bytes) -> None:
+    clock = Now()
+    async with track(clock=clock) as on:
+        await on.known(A)
+        client = await on.served.connect()
+        clock.set_forward = 20.0
+        clock.now += 0.75
+        assert (await client.request(second)).fields[b"Age"] == b"21"
+        clock.set_forward = 60.0
+        clock.now += 1.0
+        assert is_slow(await client.request(second)), "it is stale"
+
+
 OTHERS = {
     "HEAD": A.replace(b"GET", b"HEAD"),
     "HTTP/1.0": A.replace(b"HTTP/1.1", b"HTTP/1.0"),

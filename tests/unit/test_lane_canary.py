@@ -27,6 +27,7 @@ from proxy.lane import Lane, LaneConnection, LaneServer
 from proxy.lane_table import Table
 from proxy.messages import Answer, Request
 from proxy.server import Connection, ServerLimits
+from proxy.steady import SteadyClock
 from tests.unit.served import GET, HEADER_BYTES, PATIENCE, changed, echo, serving, unserved
 from tests.unit.test_server_canary import private_attributes
 
@@ -67,7 +68,13 @@ def laned() -> LaneServer:
         never,
         ServerLimits(HEADER_BYTES, 1, 1, 1),
         on_error=lambda _status, _error: None,
-        lane=Lane(lambda _method, _target: None, Table(0), Varying(()), Budget(0), clock=lambda: 0.0),
+        lane=Lane(
+            lambda _method, _target: None,
+            Table(0),
+            Varying(()),
+            Budget(0),
+            clock=SteadyClock(lambda: 0.0, lambda: 0.0),
+        ),
     )
 
 

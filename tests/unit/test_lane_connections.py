@@ -78,16 +78,18 @@ async def test_a_connection_that_has_had_hits_alone_is_closed_when_it_is_idle(be
         assert await client.end() == b""
 
 
-async def test_a_hit_says_when_the_listener_was_last_asked() -> None:
+async def test_a_client_that_has_had_hits_alone_leaves_a_listener_that_is_not_quiet_yet() -> None:
     async with track() as on:
-        await on.known(A)
         client = await on.served.connect()
-        loop = asyncio.get_running_loop()
+        server = on.served.server
         for request in (A, A[:-2] + b"X-A: 1\r\n\r\n"):
-            on.served.server.active_at = 0.0
-            before = loop.time()
             assert is_hit(await client.request(request))
-            assert before <= on.served.server.active_at <= loop.time()
+        server.active_at = 0.0
+        assert not server.is_quiet(0), "somebody is connected"
+        client.writer.close()
+        await server._all_closed.wait()
+        assert server.is_quiet(0)
+        assert not server.is_quiet(PATIENCE)
 
 
 async def test_an_answer_for_which_there_is_no_room_goes_the_slow_way() -> None:

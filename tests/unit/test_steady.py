@@ -46,3 +46,13 @@ def test_a_wall_clock_that_catches_up_is_followed_again() -> None:
     wall.tick(-10)
     wall.tick(25)
     assert (steady(), steady.ahead()) == (before + 15, 0)
+
+
+def test_one_clock_and_the_offset_tell_the_time_as_of_the_last_look_at_both() -> None:
+    wall, monotonic, steady = clocks()
+    wall.tick(7)
+    monotonic.tick(7)
+    assert steady.monotonic() + steady.offset == wall.now
+    wall.tick(DAY)
+    assert steady.monotonic() + steady.offset == wall.now - DAY
+    assert steady() == steady.monotonic() + steady.offset == wall.now
