@@ -166,7 +166,8 @@ class Twin:
             "upstream": list(self.world.upstream.seen),
             "errors": [*self.errors, *self.world.failures],
             "open": self.server._open,  # noqa: SLF001
-            "active": self.server.active_at,
+            # While somebody is connected nobody asks, and hits are not written down.
+            "active": None if self.server._open else self.server.active_at,  # noqa: SLF001
             "buffered": self.world.buffered.used,
         }
 

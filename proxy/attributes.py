@@ -4,12 +4,12 @@ To add one, add it here: the table gets its column at the next start, the handsh
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class LocalAttribute:
+
+class LocalAttribute(Struct, frozen=True):
     """One attribute: how it is called in JSON and in the table, and what its values are."""
 
     member: str

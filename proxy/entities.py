@@ -6,8 +6,9 @@ durable: whoever keeps it finds it again.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from config.model import ResourceConfig
 from proxy.core.bulk import AnswerShape
@@ -24,23 +25,20 @@ from store.tiered import TieredStore
 _UUID_LENGTH = 36
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(Struct, frozen=True):
     """The entity, its internal id durable, and where it came from."""
 
     entry: Entry
     source: Literal["hit", "stale", "miss"]
 
 
-@dataclass(frozen=True, slots=True)
-class Nowhere:
+class Nowhere(Struct, frozen=True):
     """The upstream says that there is none: just now (`miss`), or a moment ago (`negative`)."""
 
     source: Literal["negative", "miss"]
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(Struct, frozen=True):
     """The upstream gave no usable answer, and there is no local copy."""
 
     reason: str
@@ -50,16 +48,14 @@ class Unavailable:
     """Seconds after which it is worth asking again, if that is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotDurable:
+class NotDurable(Struct, frozen=True):
     """The entity is there, but the store failed: its internal id can't be given out."""
 
 
 Outcome = Present | Nowhere | Unavailable | NotDurable
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """What is held of an entity, and what the next request for it would come to."""
 
     entry: Entry | None

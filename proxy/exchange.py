@@ -9,7 +9,6 @@ import errno
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
@@ -18,6 +17,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage, StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EofStream, StreamReader
+from msgspec import Struct
 
 from proxy.bodies import read_some
 from proxy.core.http.fields import RawField, is_safe_value, tokens, values
@@ -92,8 +92,7 @@ class StaleConnectionError(UpstreamError):
     """A kept-alive connection that the server had closed before the request reached it: worth one more try."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(Struct, frozen=True):
     """The head of an upstream's response, raw."""
 
     status: int
@@ -103,8 +102,7 @@ class ResponseHead:
     version: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """A whole response of the upstream."""
 
     head: ResponseHead

@@ -1,7 +1,8 @@
 """A flight: one upstream call for some entities, and those who wait for it."""
 
 import asyncio
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from proxy.core.http.fields import RawField
 from proxy.results import Result
@@ -9,8 +10,7 @@ from store.entry import Entry
 from store.generation import Watch
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
+class Flight(Struct, eq=False):
     """What `proxy.loader.Loader` knows of one call. `landed` is set by `land` alone."""
 
     variant: str

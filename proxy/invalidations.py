@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.log import Refs
 from proxy.metrics import Metrics
@@ -12,8 +13,7 @@ from store.entry import Key
 _KEPT = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Invalidation:
+class Invalidation(Struct, frozen=True):
     """One entity was invalidated."""
 
     at: float

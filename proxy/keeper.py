@@ -1,7 +1,8 @@
 """What is kept of an upstream's answer: entries, and whether they went into the store."""
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from config.model import ResourceConfig
 from proxy.core import bulk

@@ -9,9 +9,9 @@ the air has left its flight: nobody joins it any more, and what the flight bring
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from cachetools import TTLCache
+from msgspec import Struct
 
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
 from proxy.exchange import UpstreamError
@@ -40,8 +40,7 @@ OnWait = Callable[[tuple[RawField, ...], tuple[RawField, ...]], None]
 """Called with the fields of who waits for a flight, and of who has caused it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """Entities of one resource that somebody wants fetched."""
 
     ids: Sequence[str]

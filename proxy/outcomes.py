@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from proxy.core.policy import (
     Absent,
@@ -21,8 +22,7 @@ from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result
 from store.entry import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The entity, and where it came from."""
 
     entry: Entry
@@ -35,8 +35,7 @@ class Found:
     """The upstream said 304: what we hold is still good."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(Struct, frozen=True):
     """The upstream says that there is none: just now (`miss`), or a moment ago (`negative`)."""
 
     entry: Entry
@@ -49,8 +48,7 @@ class NotFound:
 Outcome = Found | NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """What became of every id; when some id has no outcome, why the request as a whole can't be answered."""
 
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)

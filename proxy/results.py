@@ -1,7 +1,8 @@
 """What a wish for an entity can come to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.core.http.fields import RawField
 from proxy.exchange import Fetched
@@ -9,8 +10,7 @@ from store.entry import Entry
 from store.generation import Watch
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """The upstream has the entity."""
 
     entry: Entry
@@ -20,8 +20,7 @@ class Loaded:
     """It said 304: the copy that we hold is still good."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """The upstream has no such entity."""
 
     entry: Entry
@@ -29,15 +28,13 @@ class Missing:
     collapsed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The upstream's word to the caller (401, 403, a redirect, …): passed on, and no failure of the upstream."""
 
     response: Fetched
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """There is no usable answer; `response` is what the upstream said, if it spoke HTTP."""
 
     reason: str
@@ -46,8 +43,7 @@ class Failure:
     """Seconds after which it is worth asking again, if that is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class PassOn:
+class PassOn(Struct, frozen=True):
     """The answer is valid, but not one that this cache can hold or put together: ask for yourself."""
 
     answer: Loaded | Missing | None = None
@@ -57,8 +53,7 @@ class PassOn:
 Result = Loaded | Missing | Refused | Failure | PassOn
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What one upstream call is to bring."""
 
     ids: Sequence[str]

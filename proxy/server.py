@@ -20,13 +20,13 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_server import Server as HttpServer
+from msgspec import Struct
 
 from proxy.core import problem
 from proxy.core.http.fields import render
@@ -52,8 +52,7 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(Struct, frozen=True):
     """Bounds of one listener; see `limits` in the configuration for their reasons."""
 
     header_bytes: int

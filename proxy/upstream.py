@@ -4,11 +4,12 @@ import asyncio
 import ssl
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from msgspec import Struct
+from msgspec.structs import replace
 from yarl import URL
 
 from config.load import SecretFile
@@ -383,8 +384,7 @@ class Upstream:
             return bytes(read)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """One request of the proxy's own."""
 
     route: str

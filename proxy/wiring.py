@@ -3,8 +3,9 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
@@ -59,8 +60,7 @@ _NOTED: frozenset[Cache] = frozenset({"stale", "miss", "negative", "partial", "n
 _UNNOTED = frozenset({FEED_ROUTE, PAGE_ROUTE})
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What all that answers requests has in common. `clock` gives epoch seconds that never step
     back, `wall` those of the plain clock, `monotonic` seconds that never step,
     `rng` a number in [0, 1). `measured` gives every metric as of now; `started_at` is in epoch seconds."""

@@ -1,8 +1,9 @@
 """The contract of every database behind the memory tier; one test-suite (tests/contract) runs on each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 
@@ -15,8 +16,7 @@ class Unfinished(StoreError):
     """What was asked for is done and durable, but bytes of what is gone are still in the files; it is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableSpec:
+class TableSpec(Struct, frozen=True):
     """How one resource stands in a database."""
 
     resource: str
@@ -24,7 +24,7 @@ class TableSpec:
     """Names of the columns that are taken out of the item, as the operator configured them."""
     local_columns: tuple[tuple[str, str], ...] = ()
     """Attributes that are ours and survive refreshes: (name, SQL type)."""
-    identify: Callable[[bytes], str | None] | None = field(default=None, compare=False)
+    identify: Callable[[bytes], str | None] | None = None
     """The external id that an item names, None if it is no item: what is read and says otherwise is damaged."""
     filled_by: str = ""
     """In whose name the owner is asked for rows, in a word: what was asked for in another's is forgotten at opening."""
@@ -41,8 +41,7 @@ class TableSpec:
         return f"{self.resource}_id"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStats:
+class StoreStats(Struct, frozen=True):
     """What the ops listener shows of a database."""
 
     bytes: int
@@ -69,8 +68,7 @@ class Page(NamedTuple):
     """Behind this the next page begins; None when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """What came of a batch of an import."""
 
     added: int = 0

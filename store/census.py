@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from store.base import StoreStats
 from store.memory import MemoryTier
@@ -13,8 +14,7 @@ _SLICE = 1_000
 """Entries that are looked at before others have their turn: half a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class TieredStats:
+class TieredStats(Struct, frozen=True):
     """What the ops listener shows of both tiers."""
 
     memory_bytes: int

@@ -1,9 +1,11 @@
 """What is remembered of one entity: immutable values, no behaviour but arithmetic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 """Header fields as they stood on the wire: order, case and bytes."""
@@ -27,8 +29,7 @@ class Key(NamedTuple):
     nothing. One with a variant lives in memory alone: a table has one row an external id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A stored representation of an entity, or the knowledge that there is none.
 
     Three kinds, told apart by two members: a representation (`item` is its bytes), an absence (`absent`: the
@@ -63,7 +64,7 @@ class Entry:
     internal_id: str | None = None
     """Lower-case UUID, given when the entity was first stored; None until a database has confirmed it, if there is one
     for it."""
-    local: Mapping[str, Column] = field(default_factory=lambda: NO_LOCALS, hash=False)
+    local: Mapping[str, Column] = NO_LOCALS
     """Local attributes by column, those that are set: ours, not the upstream's. Known of what a database has
     confirmed."""
     version: int = 1

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from store.base import Store, StoreError
 from store.entry import Entry, Key
@@ -11,8 +12,7 @@ MAX_KEYS = 1_000
 """Keys of one read, some 10 ms of the reading thread: who asks for a few does not wait for one who asks for all."""
 
 
-@dataclass(slots=True, eq=False)
-class _Read:
+class _Read(Struct, eq=False):
     """One read of the database."""
 
     keys: list[Key] = field(default_factory=list)
@@ -39,8 +39,7 @@ class _Read:
         self.waiters.clear()
 
 
-@dataclass(slots=True, eq=False)
-class _Turn:
+class _Turn(Struct, eq=False):
     """What one turn of the event loop has asked for."""
 
     reads: dict[Key, _Read] = field(default_factory=dict)

@@ -8,8 +8,9 @@ nothing is ever dropped because it is no longer configured.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from store.base import TableSpec
 from store.sqlite_files import FOREIGN_ERRORS, REWRITE_DUE, OpenError, open_error

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from store.base import StoreError
 from store.entry import Entry, Key, Write
@@ -24,8 +25,7 @@ class Invalidated(StoreError):
     what replaces it found no room."""
 
 
-@dataclass(slots=True, eq=False)
-class Put:
+class Put(Struct, eq=False):
     """A write that the database has still to learn, and who waits for it."""
 
     write: Write
@@ -33,8 +33,7 @@ class Put:
     waiters: list[asyncio.Future[Entry]] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class Invalidation:
+class Invalidation(Struct, eq=False):
     """What the database has still to forget, and who waits for it."""
 
     since: float

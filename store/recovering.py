@@ -1,8 +1,9 @@
 """A database that comes back: opened again by itself when it is lost, damaged, or could not be had at first."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
@@ -28,8 +29,7 @@ Loss = Literal["corrupt", "deleted", "log", "taken", "unusable"]
 process has it now, and may have changed or erased anything; new connections work where the old ones did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(Struct, frozen=True):
     """Who is told what happens, in the order in which it does."""
 
     on_opened: Callable[[str | None, OpenFailure | None], None]

@@ -1,7 +1,8 @@
 """Entities that have no table: what memory has of them is all that there is, their internal ids included."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from store.base import Page, Position
 from store.entry import Column, Entry, Key

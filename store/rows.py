@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from store.base import Position, Store, StoreError
 from store.entry import Column, Entry, Key

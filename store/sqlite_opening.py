@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from store.base import StoreError, TableSpec
 from store.migrations import check_layout
@@ -31,8 +32,7 @@ class Opened(NamedTuple):
     released."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(Struct, frozen=True, kw_only=True):
     """Opens the database of a path, whatever state it is in: a cache can be filled again. See `SqliteStore.open`."""
 
     path: Path

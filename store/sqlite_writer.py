@@ -4,12 +4,12 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
+from msgspec import Struct
 
 from store.base import StoreError
 
@@ -74,8 +74,7 @@ class Connection(aiosqlite.Connection):
         return await done
 
 
-@dataclass(slots=True, eq=False)
-class _Operation:
+class _Operation(Struct, eq=False):
     run: Run[Any]
     rows: int
     is_alone: bool

@@ -12,10 +12,10 @@ Rules:
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from config.json_pointer import Pointer
 from proxy.core import json_split
@@ -57,8 +57,7 @@ class TooComplex(NotAssemblable):
     """The answer is nested more deeply than our parsers go, or is of more values than are read at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One entity in an answer."""
 
     id: str

@@ -17,14 +17,14 @@ not close, nor open, what has changed since.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 State = Literal["closed", "open", "half_open"]
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """Leave to make one call; its result is reported with it."""
 
     generation: int

@@ -7,10 +7,10 @@ known is an error, for one that was misspelled would be lost in silence.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from proxy.core.bulk import AnswerShape, NotUnderstood, TooComplex, is_valid_id
 from store.entry import NO_LOCALS, Column, Entry, Key, RawHeaders, Write
@@ -43,8 +43,7 @@ class Attribute(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RowShape:
+class RowShape(Struct, frozen=True):
     """What the rows of one resource are like."""
 
     answer: AnswerShape

@@ -4,8 +4,9 @@ docs/policy.md has the rules as a table, and a test holds the two together. The 
 its rows.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from proxy.core.http.directives import PLAIN, RequestDirectives
 from proxy.core.http.validation import has_validator
@@ -16,16 +17,14 @@ MissReason = Literal["never_seen", "expired", "invalidated", "evicted", "absence
 StaleReason = Literal["stale_while_revalidate", "stale_if_error", "max_stale"]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The operator's limits of a resource on what is past its freshness: so long after its end, in seconds."""
 
     stale_while_revalidate: float
     stale_if_error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request, as far as it matters to the cache."""
 
     directives: RequestDirectives = PLAIN
@@ -37,15 +36,13 @@ class Asked:
     """It bears a credential, and answers are not declared the same for every caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """Answer from what we hold, which is fresh."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Struct, frozen=True):
     """Answer from what we hold, which is not fresh; `refresh`: fetch it again behind the answer."""
 
     entry: Entry
@@ -53,37 +50,32 @@ class Stale:
     refresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """Answer that there is none: the upstream said so a moment ago."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Revalidate:
+class Revalidate(Struct, frozen=True):
     """Ask the upstream, for a while; if it fails or is late, what we hold is served."""
 
     entry: Entry
     reason: MissReason
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(Struct, frozen=True):
     """Ask the upstream; there is nothing to fall back on."""
 
     reason: MissReason
 
 
-@dataclass(frozen=True, slots=True)
-class Unsatisfied:
+class Unsatisfied(Struct, frozen=True):
     """Ask nobody, and fail: the request wants what is held alone (RFC 9111 section 5.2.1.7)."""
 
     reason: MissReason | BypassReason
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
+class Bypass(Struct, frozen=True):
     """Let the request go through to the upstream as it is."""
 
     reason: BypassReason

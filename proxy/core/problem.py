@@ -4,14 +4,14 @@ They say what happened in words of ours alone: no id, no secret, no byte of the 
 """
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from msgspec import Struct
 
 CONTENT_TYPE = b"application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """What one part of a request has to do with a failure (the `errors` of RFC 9457 section 3)."""
 
     at: str
@@ -30,8 +30,7 @@ class Fault:
         return {"pointer" if self.at.startswith("#") else "parameter": self.at, "detail": self.detail}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One failure. `type` stays about:blank: the status says it, `detail` tells a person more."""
 
     status: int

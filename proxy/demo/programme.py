@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -25,8 +25,7 @@ _STYLES: dict[Source, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One call of the script with its answers, which are several when it was made several times at once."""
 
     call: Call

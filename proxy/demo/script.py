@@ -1,15 +1,15 @@
 """The story itself: what happens, what is asked, and what has to come of it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.demo.stage import BUSINESS, USER, Kind, Source, Stage
 
 _DAY_AND_AN_HOUR = 25 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call and what it must give; `times` of them are made at once."""
 
     kind: Kind
@@ -21,8 +21,7 @@ class Call:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A scene: something happens on the stage, then the calls are made in parallel."""
 
     name: str

@@ -4,12 +4,12 @@ import re
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import aiohttp
+from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.load import load
@@ -28,8 +28,7 @@ _AXIOS = {
 _AXIOS_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One of the two calls that the attendance service makes."""
 
     name: str
@@ -42,8 +41,7 @@ USER = Kind("user", USERS_BULK, "userIds", "users")
 BUSINESS = Kind("business", BUSINESSES_BULK, "businessIds", "businesses")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came back for one call. Times are seconds, `started` by the performance counter."""
 
     status: int

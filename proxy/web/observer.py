@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from proxy.core.budget import FREE, Budget
 from proxy.core.problem import BAD_REQUEST, NO_ROOM, REQUEST_TIMEOUT

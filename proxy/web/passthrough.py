@@ -7,11 +7,11 @@ the end of the request; the body after that may take as long as it moves.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp.http import StreamWriter
 from aiohttp.streams import StreamReader
+from msgspec import Struct
 
 from config.model import LimitsConfig
 from proxy.core import cache_status
@@ -51,8 +51,7 @@ _LEAST_SECONDS = 0.5
 OnOutcome = Callable[[int | None], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class ReadAhead:
+class ReadAhead(Struct):
     """What was read of a body before its request is passed on, and what it holds of the budget."""
 
     data: bytes
@@ -65,8 +64,7 @@ class ReadAhead:
         self.share.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """How one request is passed on."""
 
     route: str

@@ -3,9 +3,11 @@
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from config.model import LimitsConfig, ResourceConfig
 from proxy.core import cache_status
@@ -34,8 +36,7 @@ _TIMED_OUT = frozenset({"timeout", "connect_timeout"})
 _NOT_RELAYED = frozenset({b"content-length", b"set-cookie"})
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """One configured resource with all that answers for it."""
 
     name: str

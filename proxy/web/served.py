@@ -1,6 +1,6 @@
 """What a handler gives back: the answer, and the words for metrics and log."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.messages import Answer, Reply
 from proxy.metrics import Cache
@@ -9,8 +9,7 @@ from store.entry import Key
 About = tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """An answer, with the configured route that it came by and what the cache had to do with it."""
 
     answer: Answer

@@ -1,8 +1,7 @@
 """What every database does with an import."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from store.base import Adopted, Store, StoreError
 from store.entry import Column, Key, Write

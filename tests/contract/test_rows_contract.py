@@ -1,8 +1,7 @@
 """What every database does with single rows and lists of them, beyond looking up and refreshing."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from store.base import Position, Store, StoreError
 from store.entry import NO_LOCALS, Column, Entry, Key, Write

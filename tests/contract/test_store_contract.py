@@ -1,9 +1,9 @@
 """What every database behind the memory tier does."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import Store, StoreError, StoreStats
 from store.entry import Key, Write
@@ -54,7 +54,7 @@ async def test_what_the_origin_allows_comes_back_as_it_went(
         {"stale_if_error": seconds, "shareable": flag},
     )
     for way in ways:
-        confirmed = await store.put_many([Write(replace(entry(A), **way), {})])  # type: ignore[arg-type]
+        confirmed = await store.put_many([Write(replace(entry(A), **way), {})])
         kept = (await store.get_many([A]))[A]
         assert kept == confirmed[A]
         assert {name: getattr(kept, name) for name in way} == way

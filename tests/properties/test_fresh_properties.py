@@ -1,11 +1,11 @@
 """What memory calls fresh is what the policy calls a hit, whatever was done to memory before."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from proxy.core.policy import Asked, Hit, Limits, decide, usable_until
 from store.entry import Entry, Key

@@ -1,10 +1,10 @@
 """Resolving for a local copy: what stands in for a failure, what an absence is worth, what a refresh waits for."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.exchange import UpstreamError
 from tests.unit.world import SINGLE, STALE, World, populated, sources, versions, world

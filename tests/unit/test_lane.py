@@ -1,8 +1,7 @@
 """The fast lane over loopback: what it answers by itself, and what it leaves to the slow way."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from proxy.server import Server
 from tests.unit.laned import BULK, HIT, UNHELD, A, Now, is_hit, is_slow, slowly, track

@@ -3,12 +3,12 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from proxy import lane_table
 from proxy.lane_table import Asked, Table, asked_by, part_of

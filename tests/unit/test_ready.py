@@ -1,11 +1,11 @@
 """An answer that is put together ahead has, whenever it is given, the very bytes that it would have if made then."""
 
-from dataclasses import replace
 from math import floor, inf, nextafter
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.ready import Ready, head
 from proxy.tallies import Tally

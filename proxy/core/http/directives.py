@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.core.http.fields import RawField, members, values
 
@@ -36,8 +37,7 @@ def delta_seconds(argument: bytes | None) -> int:
     return min(int(argument.lstrip(b"0")[:20] or b"0"), _MAX_DELTA)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestDirectives:
+class RequestDirectives(Struct, frozen=True):
     """What a request says of caches (RFC 9111 section 5.2.1). Seconds; None where it is silent."""
 
     no_cache: bool = False

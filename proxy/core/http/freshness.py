@@ -15,8 +15,10 @@ that round.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.core.http.dates import parse_date
 from proxy.core.http.directives import delta_seconds, parse
@@ -30,8 +32,7 @@ _NO_STALE = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-maxage"})
 _SHAREABLE = frozenset({b"public", b"s-maxage", b"must-revalidate"})
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What the operator says of a resource's freshness, as far as it concerns storing. Seconds."""
 
     ttl: float
@@ -43,8 +44,7 @@ class Rules:
     """Request fields, lower case, whose values are part of the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(Struct, frozen=True):
     """How an answer that may be stored may be used. The members are those of an Entry, in seconds."""
 
     lifetime: float

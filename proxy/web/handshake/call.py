@@ -1,16 +1,16 @@
 """One call of the handshake API: what answers it, and what is written about it in the OpenAPI document."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from proxy.core.bulk import MAX_ID_BYTES
 from proxy.web.handshake.said import Answer
 from proxy.web.handshake.shape import EntityShape, Schema
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A query parameter."""
 
     name: str
@@ -19,8 +19,7 @@ class Parameter:
     example: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """What a caller has to know of a call."""
 
     summary: str
@@ -35,8 +34,7 @@ class Operation:
     """What else it answers, beside the failures that every call has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One method of one path; `{id}` at the end of a path is an internal id."""
 
     route: str

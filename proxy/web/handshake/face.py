@@ -1,7 +1,8 @@
 """What the calls about one resource have in common."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.core.problem import Fault
 from proxy.entities import Entities, Outcome, Present
@@ -18,8 +19,7 @@ _SHOWN = 1024
 _SHOWN_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
+class Face(Struct, frozen=True):
     """One resource, as its calls see it. `clock` gives epoch seconds."""
 
     shape: EntityShape

@@ -3,11 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import msgspec
+from msgspec import Struct
 
 from proxy.core import json_split
 from proxy.core.bulk import MAX_ID_BYTES, is_valid_id
@@ -39,8 +39,7 @@ class Invalid(Exception):
         self.faults = faults
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One call. Raises Invalid from its methods."""
 
     body: bytes = b""
@@ -143,8 +142,7 @@ class Asked:
         return included is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """The answer of a call, and the words for metrics and log."""
 
     body: bytes = b""

@@ -1,11 +1,11 @@
 """How an entity stands in the handshake API: its names, its members, its JSON."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid5
 
 import msgspec
+from msgspec import Struct
 
 from config.model import ResourceConfig
 from config.model_service import HandshakeConfig
@@ -33,8 +33,7 @@ UUID_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 EXAMPLE_TIME = "2026-01-02T03:04:05.678Z"
 
 
-@dataclass(frozen=True, slots=True)
-class EntityShape:
+class EntityShape(Struct, frozen=True):
     """The entities of one resource, as callers see them. `local` are the attributes that it can keep."""
 
     name: str

@@ -1,7 +1,8 @@
 """The call that feeds the page: how things stand, in one document."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.invalidations import Invalidation, Invalidations
 from proxy.metrics import Sample

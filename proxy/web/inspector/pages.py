@@ -1,8 +1,9 @@
 """The files of the page. They hold no data: what is shown comes through the calls of the API, with its token."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
+
+from msgspec import Struct
 
 from proxy.core.http.fields import RawField
 from proxy.messages import Reply
@@ -33,8 +34,7 @@ _FIELDS: tuple[RawField, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One file, as it is served."""
 
     content_type: bytes

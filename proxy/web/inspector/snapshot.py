@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from config.model import Config
 from proxy.invalidations import Invalidation
@@ -66,8 +67,7 @@ class Samples:
         return bounds[:-1], [count - before for count, before in zip(counts, [0, *counts], strict=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """What of the process does not change while it runs."""
 
     config: Config

@@ -1,9 +1,8 @@
 """A bound on how long an answer counts, whatever origin and operator say."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.core.http.directives import RequestDirectives
 from proxy.core.http.freshness import Freshness, bounded

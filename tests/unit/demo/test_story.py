@@ -1,9 +1,9 @@
 """The demo notices when the proxy is wrong: a check that can't fail would prove nothing."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.demo.script import STEPS, Call
 from proxy.demo.stage import USER, Answer, Stage, source_of

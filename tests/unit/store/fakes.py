@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write

@@ -1,9 +1,9 @@
 """What both tiers hold, as it is counted for a scrape."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.entry import Key
 from store.memory import size_of

@@ -1,10 +1,10 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from sys import getsizeof
 
 import pytest
+from msgspec.structs import replace
 
 from store import memory
 from store.entry import NO_LOCALS, Column, Entry, Key

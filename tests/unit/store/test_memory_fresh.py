@@ -1,9 +1,9 @@
 """What memory gives to those who ask for what is fresh and nothing else."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.entry import Entry, Key
 from store.memory import MemoryTier, size_of

@@ -1,9 +1,9 @@
 """Entries of memory by internal id and by last sync."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import Position
 from store.entry import Entry, Key

@@ -3,10 +3,10 @@
 import asyncio
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from store.entry import Entry, Key, Write
 from tests.unit.store.samples import NOW, derive, entry, open_store, user, write

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import StoreError
 from store.entry import NO_LOCALS, Column, Entry, Key, Write

@@ -2,9 +2,9 @@
 
 import asyncio
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from store.entry import NO_LOCALS, Entry, Key, Write
 from tests.unit.store.fakes import Database, World

@@ -1,10 +1,10 @@
 """Entities by their internal ids and by their last sync; and those that have no row."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import Page, Position, StoreError
 from store.entry import Entry, Key, Write

@@ -1,11 +1,12 @@
 """What explain says of all that can be held, and of every decision."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
+from msgspec.structs import replace
 
 from proxy.core.policy import Absent, Decision, Hit, Miss, MissReason, Revalidate, Stale, StaleReason
 from proxy.entities import Explanation

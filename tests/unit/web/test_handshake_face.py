@@ -1,9 +1,9 @@
 """What a face keeps as JSON."""
 
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.entities import Entities, Present
 from proxy.web.handshake import face as module
