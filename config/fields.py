@@ -18,7 +18,7 @@ class Section(BaseModel):
     """One map of the configuration: unknown keys are errors, values never change."""
 
     # hide_input: a validation error must not carry a password into a log.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 def key(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from config.errors import ConfigError, Problem
 from proxy import __version__
+from proxy.start import without_certificates
 
 if TYPE_CHECKING:
     from config.model import Config
@@ -101,6 +102,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     # What a start makes is modules and parts of the program, which all stay: to look for garbage among them again and
     # again would be a tenth of it. `_serve_until_told` ends this.
     gc.disable()
+    with without_certificates():
+        import aiohttp  # noqa: F401, PLC0415
     try:
         _run(_serve_until_told(_load(arguments)))
     finally:

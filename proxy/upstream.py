@@ -123,7 +123,7 @@ class Upstream:
             "GET",
             self._url,
             loop=asyncio.get_running_loop(),
-            ssl=self._tls() or True,
+            ssl=self._tls(),
             proxy=self._egress,
             proxy_headers=self._proxy_headers(),
         )
@@ -135,11 +135,15 @@ class Upstream:
         headers = {"Host": self.host.decode()}
         return headers | {"Proxy-Authorization": self._egress_auth} if self._egress_auth else headers
 
-    def _tls(self) -> ssl.SSLContext | None:
+    def _tls(self) -> ssl.SSLContext | bool:
         config = self.config
-        if not (config.ca_file or config.client_cert_file):
-            return None
-        context = ssl.create_default_context(cafile=config.ca_file)
+        schemes = {self._url.scheme, self._egress.scheme if self._egress else ""}
+        if not (config.ca_file or config.client_cert_file or "https" in schemes):
+            return True
+        context = ssl.create_default_context(
+            cafile=config.ca_file
+        )  # aiohttp's may trust nobody (proxy/start.py)
+        context.set_alpn_protocols(("http/1.1",))
         if config.client_cert_file:
             context.load_cert_chain(config.client_cert_file, config.client_key_file)
         return context

@@ -1,6 +1,7 @@
 """TLS towards the upstream, and the way through an egress proxy."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,20 @@ async def test_the_operators_ca_is_trusted(authority: trustme.CA, tmp_path: Path
             upstream.url, tmp_path, upstream={"ca_file": ca_file(authority, tmp_path)}
         ) as proxy:
             assert (await proxy.get("/x")).status == 200
+
+
+async def test_the_systems_authorities_are_trusted_where_no_other_is_named(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", ca_file(authority, tmp_path))
+    tls = server_context(authority, "localhost")
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    async with ScriptedUpstream(answer_ok, tls=tls) as upstream:
+        async with running(upstream.url, tmp_path) as proxy:
+            assert (await proxy.get("/x")).status == 200
+            monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+        async with running(upstream.url, tmp_path) as proxy:
+            assert (await proxy.get("/x")).status == 502
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("elsewhere.example", True), ("localhost", False)])
