@@ -29,12 +29,14 @@ class Key(NamedTuple):
     nothing. One with a variant lives in memory alone: a table has one row an external id."""
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """A stored representation of an entity, or the knowledge that there is none.
 
     Three kinds, told apart by two members: a representation (`item` is its bytes), an absence (`absent`: the
     upstream left the id out or said 404), and the husk of an invalidated row (`item` None, not `absent`), whose
     ids and local attributes live on. Times are seconds since the epoch, durations are seconds.
+
+    `gc=False`: it is part of no cycle, and a full memory has so many that each collection would stop all else.
     """
 
     key: Key

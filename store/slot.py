@@ -2,28 +2,27 @@
 
 from math import inf
 
+from msgspec import Struct
+
 from store.entry import Entry
 
 ROUNDING = 1e-5
 """More than sums of the same times can differ by, in seconds: today a float of epoch seconds has 2.4e-7."""
 
 
-class Slot:
+class Slot(Struct, eq=False, gc=False):
     """The place of a key: filled again when its entry is replaced, emptied when the entry goes.
 
     Who has kept a (slot, entry) pair knows that the entry still stands while `slot.entry is entry`.
     """
 
-    __slots__ = ("entry", "fresh_until", "usable_until", "used_at")
-
-    def __init__(self) -> None:
-        self.entry: Entry | None = None
-        self.usable_until = 0.0
-        self.fresh_until = -inf
-        """Until when (epoch seconds) it holds a representation with freshness left: that answers every request that
-        asks for no more. A moment early, so that it is never late."""
-        self.used_at = -inf
-        """When it was last counted as used by `MemoryTier.fresh`."""
+    entry: Entry | None = None
+    usable_until: float = 0.0
+    fresh_until: float = -inf
+    """Until when (epoch seconds) it holds a representation with freshness left: that answers every request that asks
+    for no more. A moment early, so that it is never late."""
+    used_at: float = -inf
+    """When it was last counted as used by `MemoryTier.fresh`."""
 
     def fill(self, entry: Entry | None, now: float) -> None:
         """Put the entry here, or nothing."""

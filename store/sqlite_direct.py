@@ -23,6 +23,10 @@ _SLOW = 0.002
 _PAUSE = 50
 """So many times as long as that took nothing is read here: a slow disk has a fiftieth of the event loop's time."""
 
+_CREDIT = 2.0
+"""Seconds of such pauses that may be owed before one is made, 40 ms of slow reads. One now and then is none of the
+disk's doing: the process was not scheduled, or the collector of garbage had its turn."""
+
 _Read = Callable[[Sequence[Key], sqlite3.Connection], dict[Key, Entry]]
 
 
@@ -47,8 +51,10 @@ class DirectReader:
         with suppress(*FOREIGN_ERRORS):
             rows = self._read(keys, self._connection)
         ended = self._monotonic()
-        if rows is None or ended - began > _SLOW:
+        if rows is None:
             self._not_before = ended + _PAUSE * max(_SLOW, ended - began)
+        elif ended - began > _SLOW:
+            self._not_before = max(self._not_before, ended - _CREDIT) + _PAUSE * (ended - began)
         return rows
 
     def close(self) -> None:

@@ -60,10 +60,10 @@ def test_many_are_for_somebody_who_can_wait(reader: DirectReader, clock: Clock) 
     assert clock.reads == 1
 
 
-def test_after_a_slow_read_nothing_is_read_for_fifty_times_as_long(
+def test_after_some_slow_reads_nothing_is_read_for_fifty_times_as_long(
     reader: DirectReader, clock: Clock
 ) -> None:
-    clock.takes = 0.01
+    clock.takes = 0.05
     assert reader.get([A]) == ROWS, "it has been read"
     clock.takes = 0.0
     for wait in (0.0, 0.25, 0.24):
@@ -72,6 +72,26 @@ def test_after_a_slow_read_nothing_is_read_for_fifty_times_as_long(
     clock.now += 0.02
     assert reader.get([A]) == ROWS
     assert clock.reads == 2
+
+
+@pytest.mark.parametrize("takes", [0.003, 0.01, 0.02])
+def test_a_slow_read_now_and_then_is_let_pass(takes: float, reader: DirectReader, clock: Clock) -> None:
+    for _ in range(20):
+        clock.takes = takes
+        assert reader.get([A]) == ROWS
+        clock.takes = 0.0
+        assert reader.get([A]) == ROWS
+        clock.now += 1.0
+
+
+@pytest.mark.parametrize("takes", [0.003, 0.01, 0.2])
+def test_a_slow_disk_has_a_fiftieth_of_the_time(takes: float, reader: DirectReader, clock: Clock) -> None:
+    clock.takes = takes
+    began = clock.now
+    while clock.now - began < 100.0:
+        reader.get([A])
+        clock.now += 0.001
+    assert 1.9 <= clock.reads * takes <= 2.0 + 0.04 + takes
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("database is locked"), SuspectError()])
