@@ -77,6 +77,7 @@ class App:
         self._serving: list[Server] = []
         self._tables: list[Table] = []
         self._supervisor = Supervisor(self._crashed)
+        self._limits = {name: limits_of(resource.freshness) for name, resource in config.resources.items()}
         self._storage = Storage(config, self.metrics, clock=self._clock, usable_until=self._usable_until)
         self._is_out_of_descriptors = False
         self._told_ahead = 0.0
@@ -190,7 +191,7 @@ class App:
         freshness = resource.freshness
         return usable_until(
             entry,
-            limits_of(freshness),
+            self._limits[entry.key.resource],
             negative_ttl=freshness.negative_ttl,
             at_most=freshness.ttl if is_own_copy(resource, entry.key.variant) else None,
         )

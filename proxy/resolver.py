@@ -113,9 +113,11 @@ class Resolver:
         keys = [Key(self.name, entity) for entity in lacking or ()]
         if not keys or not self._store.take_now(keys):
             return None
+        slots = memory.fresh(self.name, ids, now)
         # Whoever looks next finds them in memory, and counts that.
-        self._metrics.read_ahead(self.name, sum(memory.look_at(key) is not None for key in keys))
-        return memory.fresh(self.name, ids, now)
+        taken = keys if slots is not None else [key for key in keys if memory.look_at(key) is not None]
+        self._metrics.read_ahead(self.name, len(taken))
+        return slots
 
     def use(self, slots: Sequence[Slot], now: float) -> None:
         """What is in these places has answered again."""

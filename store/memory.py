@@ -76,7 +76,7 @@ def next_position(entries: Sequence[Entry], limit: int) -> Position | None:
 
 
 def _slot_size(slot: Slot) -> int:
-    return 0 if slot.entry is None else size_of(slot.entry)
+    return slot.size
 
 
 def _slot_end(_key: Key, slot: Slot, _now: float) -> float:
@@ -218,12 +218,14 @@ class MemoryTier:
         with self._cache.timer as now:
             self._cache.expire(now)
             self._evicted.pop(hash(key), None)
-            if size_of(entry) > self.max_bytes or not usable_until > now:
+            size = size_of(entry)
+            if size > self.max_bytes or not usable_until > now:
                 self._drop(key)
                 return False
             # The look-up makes it the most recently used, so that room for it is never made at its own expense.
-            slot = self._cache.get(key) or Slot()
+            slot = self._cache[key] if self._cache.plain(key) is not None else Slot()
             self._fill(slot, entry, now)
+            slot.size = size
             slot.usable_until = usable_until
             slot.fresh_until = min(slot.fresh_until, usable_until)
             self._cache[key] = slot

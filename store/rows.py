@@ -19,6 +19,10 @@ T = TypeVar("T")
 GetNow = Callable[[Sequence[Key]], Mapping[Key, Entry] | None]
 """The rows of some keys that there are, read without waiting; None if that can't be had."""
 
+_JUST_NOW = 0.1
+"""Seconds within which a request that the fast lane has looked at comes to be answered: what had no row then has none
+now, unless it was given one."""
+
 _PRECISION = 0.001
 """Seconds: a time of last sync that a database gives back is rounded to the millisecond."""
 
@@ -47,9 +51,13 @@ class Rows:
         on_result: Callable[[str, bool], None],
         on_error: Callable[[str], None],
         get_now: GetNow,
+        clock: Callable[[], float],
     ) -> None:
         self._database = database
         self._get_now = get_now
+        self._clock = clock
+        self._rowless: tuple[Sequence[Key], float] | None = None
+        """Keys of which `take_now` found no row, and when."""
         self._behind = behind
         self._memory = memory
         self._generations = generations
@@ -75,7 +83,7 @@ class Rows:
 
     def load_now(self, keys: Sequence[Key]) -> dict[Key, Entry] | None:
         """What `load` gives, where it can be read without waiting; else None. Nothing can happen meanwhile."""
-        rows = self._get_now(keys)
+        rows = {} if self._had_no_rows(keys) else self._get_now(keys)
         if rows is None:
             return None
         found: dict[Key, Entry] = {}
@@ -92,11 +100,17 @@ class Rows:
     def take_now(self, keys: Sequence[Key]) -> bool:
         """Take into memory, which has nothing of these keys, what `load_now` gives, if each has a representation; else
         nobody has looked."""
-        if any(self._behind.is_forgotten(key) or self._behind.entry(key) is not None for key in keys):
-            return False
+        for key in keys:
+            if self._behind.is_forgotten(key) or self._behind.entry(key) is not None:
+                return False
         rows = self._get_now(keys)
-        if rows is None or not all(key in rows and rows[key].item is not None for key in keys):
+        if rows is None:
             return False
+        if not rows:
+            self._rowless = keys, self._clock()
+        for key in keys:
+            if key not in rows or rows[key].item is None:
+                return False
         for key in keys:
             self._promote(rows[key])
             self._on_lookup(key.resource, "database", "hit")
@@ -129,6 +143,7 @@ class Rows:
 
     async def reserve(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
         """Each as its row stands; a husk, last synced `at` (epoch seconds), where there was none. Raises StoreError."""
+        self._rowless = None
         return await self._counted("reserve", self._database.reserve_many(keys, at=at))
 
     async def longest_unsynced(
@@ -189,6 +204,11 @@ class Rows:
                 if strict and entry is None and key not in answers:
                     raise StoreError("get: it is not known what there is")
         return found, overtaken
+
+    def _had_no_rows(self, keys: Sequence[Key]) -> bool:
+        """Whether there was no row of these keys just now, when `take_now` looked: a second look would be the same."""
+        last, self._rowless = self._rowless, None
+        return last is not None and last[0] == keys and self._clock() - last[1] < _JUST_NOW
 
     def _offer(self, entry: Entry) -> None:
         if entry.item is not None and self._memory.get(entry.key) is None:

@@ -21,6 +21,8 @@ class Slot(Struct, eq=False, gc=False):
     fresh_until: float = -inf
     """Until when (epoch seconds) it holds a representation with freshness left: that answers every request that asks
     for no more. A moment early, so that it is never late."""
+    size: int = 0
+    """Bytes of what stands here, by `store.memory.size_of`."""
     used_at: float = -inf
     """When it was last counted as used by `MemoryTier.fresh`."""
 

@@ -362,11 +362,15 @@ class SqliteStore:
                 await self._writer.submit(self._remains.remove, is_alone=True)
 
     def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
-        found: dict[Key, Entry] = {}
-        for resource, table in self._tables.items():
-            ids = [key.id for key in keys if key.resource == resource and not key.variant]
-            found.update(table.get(connection, ids))
-        return found
+        ids: dict[str, list[str]] = {}
+        for key in keys:
+            if self._has_row(key):
+                ids.setdefault(key.resource, []).append(key.id)
+        return {
+            entry.key: entry
+            for resource, ids_of_one in ids.items()
+            for entry in self._tables[resource].get(connection, ids_of_one)
+        }
 
     def _put(self, writes: Sequence[Write], connection: sqlite3.Connection) -> dict[Key, Entry]:
         return {

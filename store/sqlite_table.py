@@ -82,6 +82,7 @@ class Table:
         )
         self._read = f"{external}, {READ}{returned}"
         self._select = f"SELECT {self._read} FROM {table} WHERE {external} IN "
+        self._select_one = f"{self._select}(?)"
         # Positions in the bytes that the texts have, be they texts or not.
         place = "CAST(id AS BLOB)"
         self._page = f"SELECT {place}, {self._read} FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
@@ -115,15 +116,18 @@ class Table:
         )
         self._erase = f"DELETE FROM {table}{self._of_key} RETURNING {erased}"
 
-    def get(self, connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[tuple[Key, Entry]]:
+    def get(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[Entry]:
         """The rows of those ids that have one."""
+        if len(ids) == 1:
+            return self._entries(connection, self._select_one, ids)
+        found: list[Entry] = []
         for start in range(0, len(ids), MAX_KEYS):
             chunk = list(ids[start : start + MAX_KEYS])
             # Filled up to a power of two with what is asked anyway, so that there are few statements to cache.
             chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
             marks = ",".join("?" * len(chunk))
-            for entry in self._entries(connection, f"{self._select}({marks})", chunk):
-                yield entry.key, entry
+            found += self._entries(connection, f"{self._select}({marks})", chunk)
+        return found
 
     def find(self, connection: sqlite3.Connection, internal_id: str) -> str | None:
         """The external id of the row with that id."""
@@ -229,12 +233,12 @@ class Table:
         if synced_at is not None:
             values["synced_at"] = rfc3339(synced_at)
             changes.append("last_synced_at = :synced_at")
-        if self.is_lenient and not list(self.get(connection, [external_id])):
+        if self.is_lenient and not self.get(connection, [external_id]):
             return None
         if changes:
             connection.execute(f"UPDATE {self.name} SET {', '.join(changes)}{self._of_key}", values)
         # Not by RETURNING, which gives a REAL column's number as it was bound and not as it is stored.
-        return next((entry for _, entry in self.get(connection, [external_id])), None)
+        return next(iter(self.get(connection, [external_id])), None)
 
     def erase(self, connection: sqlite3.Connection, external_id: str) -> tuple[bytes | None, ...] | None:
         """Delete the row. Returns what it had, whatever a person has made of it: the item, its headers, the internal

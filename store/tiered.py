@@ -91,6 +91,7 @@ class TieredStore:
                 on_result=self._noted,
                 on_error=on_error,
                 get_now=get_now,
+                clock=clock,
             )
 
         self._confirming = Confirming(

@@ -91,3 +91,35 @@ async def test_nothing_is_taken_that_is_on_its_way_has_no_row_or_has_to_be_waite
     database.rows[B] = entry(B)
     assert not world.store.take_now([B])
     assert not World(None).store.take_now([A])
+
+
+async def test_what_was_found_to_have_no_row_just_now_is_not_read_again(
+    world: World, database: Database, quick: Quick
+) -> None:
+    assert not world.store.take_now([A, B])
+    assert await world.store.load([A, B]) == {}
+    assert quick.reads == [("a", "b")]
+    assert world.lookups == [("user", "database", "miss")] * 2
+    database.rows = {A: entry(A), B: entry(B)}
+    assert await world.store.load([A, B]) == database.rows, "it is good for one load"
+
+
+@pytest.mark.parametrize("meanwhile", ["time", "another", "some", "reserved", "put"])
+async def test_it_is_read_again_when_it_may_have_one(
+    meanwhile: str, world: World, database: Database, quick: Quick
+) -> None:
+    assert not world.store.take_now([A])
+    database.rows = {A: entry(A)}
+    if meanwhile == "time":
+        world.now += 0.11
+    elif meanwhile == "another":
+        assert not world.store.take_now([C])
+    elif meanwhile == "some":
+        await world.store.load([B])
+    elif meanwhile == "reserved":
+        assert world.store._rows is not None
+        await world.store._rows.reserve([A], at=0.0)
+    else:
+        world.store.put(Write(entry(A), {}))
+    assert A in await world.store.load([A])
+    assert quick.reads.count(("a",)) == (1 if meanwhile == "put" else 2)
