@@ -3,8 +3,9 @@
 Three of them: a hit that has to come from SQLite, a miss, and pass-through. Processor time is of the whole proxy, with
 all of its threads, and a busy machine changes it little. Added latency is the median through the proxy less the median
 straight to the same upstream, asked in turns by one client over one kept connection. The upstream (bench/origin.py) has
-the proxy's core, for then a request goes from core to core as often either way. Loopback only, bounded in count and
-time.
+the proxy's core, for then a request goes from core to core as often either way. Beside pass-through stands what the
+plainest proxy of aiohttp adds (bench/plain_proxy.py): the floor of whoever uses its server and its client. Loopback
+only, bounded in count and time.
 """
 
 import argparse
@@ -51,16 +52,23 @@ class _Turns:
 
     straight: list[float] = field(default_factory=list)
     through: list[float] = field(default_factory=list)
+    plain: list[float] = field(default_factory=list)
     cpu: float = 0.0
 
     def figures(self, name: str, target: float) -> list[Figure]:
         """Of the medians, and of the processor."""
-        straight, through = (sorted(times)[len(times) // 2] * 1000 for times in (self.straight, self.through))
+        straight, through = _median(self.straight), _median(self.through)
         return [
             Figure(f"{name}: straight to the upstream, p50", straight, "ms"),
             Figure(f"{name}: added by the proxy at p50", through - straight, "ms", target),
+            Figure(f"{name}: added by aiohttp's plainest at p50", _median(self.plain) - straight, "ms"),
             Figure(f"{name}: CPU of the proxy", self.cpu / len(self.through) * 1e6, "us"),
         ]
+
+
+def _median(seconds: list[float]) -> float:
+    """In milliseconds."""
+    return sorted(seconds)[len(seconds) // 2] * 1000
 
 
 def cpu(subject: Subject) -> float:
@@ -80,9 +88,9 @@ def bulk_of_one(address: str, number: int) -> bytes:
 
 
 @asynccontextmanager
-async def origin() -> AsyncIterator[tuple[str, psutil.Process]]:
-    """The upstream as a process of its own: its address, and the process. It is ended by its id."""
-    command = (sys.executable, "-m", "bench.origin", "--port", "0")
+async def process_of(module: str, *arguments: str) -> AsyncIterator[tuple[str, psutil.Process]]:
+    """A server of this directory as a process of its own: its address, and the process. It is ended by its id."""
+    command = (sys.executable, "-m", f"bench.{module}", *arguments, "--port", "0")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -128,13 +136,14 @@ async def _cold_hits(upstream: str, directory: Path, count: int) -> list[Figure]
     return figures
 
 
-async def _in_turns(subject: Subject, upstream: str, make: Make, count: int) -> _Turns:
-    """`count` requests straight and as many through, each of them another one."""
+async def _in_turns(subject: Subject, upstream: str, plain: str, make: Make, count: int) -> _Turns:
+    """`count` requests straight and as many through either proxy, each of them another one."""
     turns = _Turns()
     address = subject.addresses["upstreams.main"]
+    places = ((upstream, turns.straight), (address, turns.through), (plain, turns.plain))
     numbers = counting(0)
     for block in range(count // _BLOCK + 1):
-        for place, seconds in ((upstream, turns.straight), (address, turns.through)):
+        for place, seconds in places:
             requests = [make(place, next(numbers)) for _ in range(_BLOCK)]
             before = cpu(subject)
             found = await load(place, requests.__getitem__, count=_BLOCK)
@@ -144,7 +153,7 @@ async def _in_turns(subject: Subject, upstream: str, make: Make, count: int) -> 
     return turns
 
 
-async def _latencies(subject: Subject, upstream: str, count: int) -> list[Figure]:
+async def _latencies(subject: Subject, upstream: str, plain: str, count: int) -> list[Figure]:
     ways: tuple[tuple[str, Make], ...] = (
         ("miss, single", lambda address, number: one(address, 10_000_000 + number)),
         ("miss, bulk of 1", lambda address, number: bulk_of_one(address, 20_000_000 + number)),
@@ -153,7 +162,7 @@ async def _latencies(subject: Subject, upstream: str, count: int) -> list[Figure
     )
     figures: list[Figure] = []
     for name, make in ways:
-        turns = await _in_turns(subject, upstream, make, count)
+        turns = await _in_turns(subject, upstream, plain, make, count)
         figures += turns.figures(name, _ADDED)
     return figures
 
@@ -237,12 +246,15 @@ async def _run(count: int, *, big: bool) -> list[Figure]:
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        async with origin() as (upstream, process):
+        async with process_of("origin") as (upstream, process):
             figures += await _cold_hits(upstream, directory, count)
             async with running(f"http://{upstream}", directory, **_SETTINGS) as subject:
                 if len(cores) > 1:
                     process.cpu_affinity(cores[-1:])
-                figures += await _latencies(subject, upstream, count)
+                async with process_of("plain_proxy", upstream) as (plain, plainest):
+                    if len(cores) > 1:
+                        plainest.cpu_affinity(cores[-1:])
+                    figures += await _latencies(subject, upstream, plain, count)
                 if len(cores) > 1:
                     process.cpu_affinity(cores[:-1])
                 if big:
