@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import ClassVar, Final, Self
 from urllib.parse import quote, unquote_to_bytes
 
@@ -84,6 +85,11 @@ class PathTemplate(TextValue):
         """False for a literal path."""
         return self._kind is not _Kind.LITERAL
 
+    @property
+    def prefix(self) -> bytes:
+        """What each path begins with that `match` takes."""
+        return self._prefix
+
     def match(self, raw_path: bytes) -> str | None:
         """The id in a path as it stood on the wire, without query; `""` for a literal; None when it is not ours."""
         if self._kind is _Kind.LITERAL:
@@ -127,6 +133,7 @@ def _check_literals(segments: Iterable[str]) -> None:
             )
 
 
+@lru_cache(maxsize=256)  # the fast lane, the router and whoever makes a fill's path ask one after the other
 def _segment_id(raw: bytes) -> str | None:
     if not _RAW_SEGMENT.fullmatch(raw):
         return None

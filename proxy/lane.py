@@ -53,7 +53,7 @@ Parsed = tuple[Any, bool, bytes]
 
 class Lane:
     """The fast lane of one listener. `face` says what answers plain requests with a method and a target, and which
-    entity the target names."""
+    entity the target names; what begins with none of `starts` is no such request, and is not looked into."""
 
     def __init__(
         self,
@@ -63,12 +63,14 @@ class Lane:
         buffered: Budget,
         *,
         clock: SteadyClock,
+        starts: tuple[bytes, ...],
     ) -> None:
         self._face = face
         self._buffered = buffered
         self._varying = varying
         self.table = table
         self.clock = clock
+        self.starts = starts
 
     def known(self, data: bytes) -> Ready | None:
         """What answers a request that is known by its bytes but for the fields that differ each time."""
@@ -200,6 +202,9 @@ class LaneConnection(Connection):
         )
 
     def _read(self, data: bytes, now: float) -> Ready | None:
+        if not data.startswith(self._lane.starts):
+            self._is_tried = True
+            return None
         request = read(data)
         self._is_tried = request is not None
         return None if request is None else self._lane.find(request, data, now)

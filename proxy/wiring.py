@@ -137,7 +137,8 @@ def lane(parts: Parts, known: Mapping[str, Resource], upstream: Upstream) -> Lan
             singles.append((single.path, PlainSingle(SingleHandler(resource), resource, head)))
     table = Table(part_of(config.memory.max_bytes) // len(config.upstreams))
     faces = PlainFaces(bulks, singles)
-    return Lane(faces, table, Varying(faces.telling), parts.buffered, clock=parts.clock)
+    varying = Varying(faces.telling)
+    return Lane(faces, table, varying, parts.buffered, clock=parts.clock, starts=faces.starts)
 
 
 def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:

@@ -98,6 +98,12 @@ class PlainFaces:
         faces: list[Face] = [*self._bulks.values(), *(single for _, single in self._singles)]
         return frozenset().union(*(face.head.telling for face in faces))
 
+    @property
+    def starts(self) -> tuple[bytes, ...]:
+        """One of these is what a request begins with that is for any of them."""
+        bulks = [b"%b %b " % claimed for claimed in self._bulks]
+        return (*bulks, *(b"GET " + template.prefix for template, _ in self._singles))
+
     def __call__(self, method: bytes, target: bytes) -> tuple[Face, str] | None:
         """The face that a request is for, if there is one, and the id that its target names, if it names one."""
         if not target.startswith(b"/") or b"?" in target or b"#" in target:

@@ -112,7 +112,9 @@ async def track(
     ticks = count()
     # Each look at the monotonic clock is a nanosecond later than the last, so that what lies between takes some time.
     steady = SteadyClock(now.wall, lambda: now() - NOW + next(ticks) * 1e-9)
-    lane = Lane(face, Table(LARGE), Varying(single.head.telling | bulk.head.telling), buffered, clock=steady)
+    varying = Varying(single.head.telling | bulk.head.telling)
+    starts = (b"POST /bulk ", b"GET /users/")
+    lane = Lane(face, Table(LARGE), varying, buffered, clock=steady, starts=starts)
     async with serving(
         handler,
         lane=lane,

@@ -295,3 +295,22 @@ async def test_a_listener_without_a_lane_answers_the_same_requests_on_the_slow_w
         client = await served.connect()
         for _ in range(4):
             assert is_slow(await client.request(A))
+
+
+async def test_what_begins_as_no_claimed_request_does_is_not_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with track() as on:
+        client = await on.served.connect()
+        looked = 0
+
+        def find(*_: object) -> None:
+            nonlocal looked
+            looked += 1
+
+        monkeypatch.setattr(on.lane, "find", find)
+        for start in (b"GET /elsewhere/a", b"PUT /users/a", b"POST /bulk2"):
+            assert is_slow(await client.request(A.replace(b"GET /users/a", start)))
+        assert looked == 0
+        assert is_slow(await client.request(A))
+        assert looked == 1

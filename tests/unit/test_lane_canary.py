@@ -74,6 +74,7 @@ def laned() -> LaneServer:
             Varying(()),
             Budget(0),
             clock=SteadyClock(lambda: 0.0, lambda: 0.0),
+            starts=(),
         ),
     )
 

@@ -43,7 +43,8 @@ def with_trace_context(fields: Iterable[RawField], context: Iterable[RawField]) 
 
 def values(fields: Iterable[RawField], name: bytes) -> list[bytes]:
     """All values of a field, in order. `name` is in lower case."""
-    return [value for field, value in fields if field.lower() == name]
+    length = len(name)  # of most names it is another one, which takes less to see
+    return [value for field, value in fields if len(field) == length and field.lower() == name]
 
 
 def tokens(fields: Iterable[RawField], name: bytes) -> list[bytes]:
