@@ -6,14 +6,14 @@ where the thing happens, and add its row to the table in docs/operations.md (a t
 
 from collections import Counter as Counts
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from proxy import __version__
 from proxy.core.circuit import State
-from proxy.tallies import Tally, add
+from proxy.tallies import Spread, Tally, add
 
 Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
 EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
@@ -24,6 +24,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # From just fetched to the end of the default stale_if_error.
 _AGES = (1, 10, 60, 600, 3600, 21600, 86400, 604800, 2592000, 7776000)
+
+K = TypeVar("K")
 
 
 class Sample(NamedTuple):
@@ -42,9 +44,8 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "code", "cache")
         self._duration = self._histogram("request_duration_seconds", "Time to answer.", "route", "cache")
-        self._request_children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
+        self._requests_took: dict[tuple[str, str, int, str], Spread] = {}
         self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
-        self._histograms: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
         self._entities = self._counter(
             "entities", "Ids asked for, by how each was answered.", "resource", "result"
         )
@@ -52,6 +53,7 @@ class Metrics:
         self._age = self._histogram(
             "entity_age_seconds", "Age of the oldest entity in an answer.", "resource", buckets=_AGES
         )
+        self._served_ages: dict[str, Spread] = {}
         self._answered: Counts[tuple[str, EntityResult]] = Counts()
         self._looked_up: Counts[tuple[str, str, str]] = Counts()
         self._tallies: dict[tuple[str, str, int, str], Tally] = {}
@@ -60,6 +62,7 @@ class Metrics:
         self._upstream_duration = self._histogram(
             "upstream_request_duration_seconds", "Time until an upstream had answered.", "upstream", "route"
         )
+        self._upstreams_took: dict[tuple[str, str, int], Spread] = {}
         self._upstream_errors = self._counter(
             "upstream_errors", "Upstream calls without a usable answer.", "upstream", "reason"
         )
@@ -87,6 +90,7 @@ class Metrics:
         self._store_seconds = self._histogram(
             "store_operation_seconds", "Time of database calls.", "operation"
         )
+        self._stores_took: dict[str, Spread] = {}
         self._store_errors = self._counter("store_errors", "Database calls that failed.", "operation")
         self._set_aside = self._counter(
             "store_set_aside", "Database files that were unusable and are not used any more.", "reason"
@@ -123,12 +127,6 @@ class Metrics:
             found = self._counters[counter, labels] = counter.labels(*labels)
         return found
 
-    def _spread(self, histogram: Histogram, *labels: str) -> Histogram:
-        found = self._histograms.get((histogram, labels))
-        if found is None:
-            found = self._histograms[histogram, labels] = histogram.labels(*labels)
-        return found
-
     def request(
         self,
         route: str,
@@ -140,13 +138,11 @@ class Metrics:
     ) -> None:
         """A request was answered; `exemplar` says which trace tells more of it."""
         known = method if method in _METHODS else "other"
-        labels = (route, known, code, cache)
-        children = self._request_children.get(labels)
-        if children is None:
-            counter = self._requests.labels(route, known, str(code), cache)
-            children = self._request_children[labels] = counter, self._duration.labels(route, cache)
-        children[0].inc()
-        children[1].observe(seconds, exemplar)
+        if exemplar is not None:
+            self._requests.labels(route, known, str(code), cache).inc()
+            self._duration.labels(route, cache).observe(seconds, exemplar)
+            return
+        _observe(self._requests_took, (route, known, code, cache), seconds)
 
     def entities(self, resource: str, counts: Mapping[EntityResult, int]) -> None:
         """How the ids of one request were answered. Plain numbers count, as in `looked_up`."""
@@ -164,7 +160,7 @@ class Metrics:
 
     def served_age(self, resource: str, seconds: float) -> None:
         """The age of the oldest entity in an answer."""
-        self._spread(self._age, resource).observe(seconds)
+        _observe(self._served_ages, resource, seconds, _AGES)
 
     def looked_up(self, resource: str, tier: str, result: str) -> None:
         """An id was looked up in a tier. A plain number counts: a bulk of hits does little else than this."""
@@ -177,8 +173,7 @@ class Metrics:
 
     def upstream_answered(self, upstream: str, route: str, code: int, seconds: float) -> None:
         """An upstream's response had arrived."""
-        self._one(self._upstream, upstream, route, str(code)).inc()
-        self._spread(self._upstream_duration, upstream, route).observe(seconds)
+        _observe(self._upstreams_took, (upstream, route, code), seconds)
 
     def upstream_failed(self, upstream: str, reason: str) -> None:
         """An upstream call had no usable answer."""
@@ -211,7 +206,7 @@ class Metrics:
 
     def store_operation(self, operation: str, seconds: float, _ok: bool) -> None:  # noqa: FBT001 - a hook's shape
         """A database call has ended; who called it counts its failure."""
-        self._spread(self._store_seconds, operation).observe(seconds)
+        _observe(self._stores_took, operation, seconds)
 
     def store_failed(self, operation: str) -> None:
         """A database call has failed, or a write was given up."""
@@ -288,6 +283,16 @@ class Metrics:
                 add(self._duration.labels(route, "hit"), tally.took, tally.seconds)
                 add(self._age.labels(resource), tally.ages, tally.age)
                 tally.clear()
+        for (route, method, code, cache), spread in self._requests_took.items():
+            observed = spread.move_to(self._duration.labels(route, cache))
+            self._requests.labels(route, method, str(code), cache).inc(observed)
+        for (upstream, route, code), spread in self._upstreams_took.items():
+            observed = spread.move_to(self._upstream_duration.labels(upstream, route))
+            self._upstream.labels(upstream, route, str(code)).inc(observed)
+        for operation, spread in self._stores_took.items():
+            spread.move_to(self._store_seconds.labels(operation))
+        for resource, spread in self._served_ages.items():
+            spread.move_to(self._age.labels(resource))
         for labels, count in self._looked_up.items():
             self._lookups.labels(*labels).inc(count)
         self._looked_up.clear()
@@ -298,3 +303,10 @@ class Metrics:
     def _encoded(self, accept: str) -> tuple[bytes, str]:
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
+
+
+def _observe(spreads: dict[K, Spread], labels: K, value: float, bounds: tuple[float, ...] = _SECONDS) -> None:
+    spread = spreads.get(labels)
+    if spread is None:
+        spread = spreads[labels] = Spread(bounds)
+    spread.observe(value)

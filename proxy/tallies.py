@@ -1,4 +1,4 @@
-"""Plain numbers in which hits are counted, and how they come into Prometheus's at each scrape.
+"""Plain numbers in which what happens often is counted, and how they come into Prometheus's at each scrape.
 
 A counter of the library takes a lock for each number, and a histogram two: as long as all the rest of a hit.
 """
@@ -7,6 +7,31 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from prometheus_client import Histogram
+
+
+class Spread:
+    """What was observed for one histogram since the last look, by the bounds of its buckets."""
+
+    __slots__ = ("_bounds", "_counts", "_total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._total += value
+
+    def move_to(self, histogram: Histogram) -> int:
+        """Add all of it there, and begin anew; how many there were."""
+        observed = sum(self._counts)
+        if observed:
+            add(histogram, self._counts, self._total)
+            self._counts = [0] * len(self._counts)
+            self._total = 0.0
+        return observed
 
 
 class Tally:

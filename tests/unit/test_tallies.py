@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.samples import Sample
 
 from proxy.metrics import _AGES, _SECONDS, Metrics
-from proxy.tallies import Tally, add
+from proxy.tallies import Spread, Tally, add
 
 RECHECK = (
     f"prometheus_client {version('prometheus_client')}: Histogram's {{}} has changed; "
@@ -167,3 +167,34 @@ def test_the_bounds_are_those_of_the_histograms() -> None:
     tally = Metrics().tally("user.single", "GET", 200, "user")
     assert len(tally.took) == len(_SECONDS) + 1
     assert len(tally.ages) == len(_AGES) + 1
+
+
+def test_a_spread_is_what_the_library_would_have_observed() -> None:
+    once, slow = histogram()
+    at_once, quick = histogram()
+    spread = Spread(BOUNDS)
+    for values in ((0.25, 0.5, 2.0), (), (1.0, 7.0, 0.0)):
+        for value in values:
+            once.observe(value)
+            spread.observe(value)
+        assert spread.move_to(at_once) == len(values)
+        assert samples(quick) == samples(slow)
+
+
+def test_what_is_counted_plainly_is_there_at_each_look() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.request("passthrough", "GET", 200, "none", 0.3)
+        metrics.request("passthrough", "BREW", 418, "none", 0.3)
+        metrics.upstream_answered("main", "passthrough", 200, 0.2)
+        metrics.store_operation("get", 0.1, True)
+        metrics.served_age("user", 5.0)
+        metrics.snapshot()
+    found = {(one.name, *one.labels.values()): one.value for one in metrics.snapshot()}
+    assert found["requests_total", "passthrough", "GET", "200", "none"] == 2
+    assert found["requests_total", "passthrough", "other", "418", "none"] == 2
+    assert found["request_duration_seconds_count", "passthrough", "none"] == 4
+    assert found["upstream_requests_total", "main", "passthrough", "200"] == 2
+    assert found["upstream_request_duration_seconds_sum", "main", "passthrough"] == pytest.approx(0.4)
+    assert found["store_operation_seconds_count", "get"] == 2
+    assert found["entity_age_seconds_sum", "user"] == pytest.approx(10)
