@@ -172,6 +172,10 @@ class Pair:
         return fast
 
 
+_TURNS = 500
+"""Of the event loop: a hit takes some ten."""
+
+
 def _is_busy(proxy: Proxy) -> bool:
     """Whether a request is under way."""
     connections = [cast("Connection", one) for server in proxy.app._serving for one in server.connections]
@@ -286,6 +290,13 @@ class Twins:
             for proxy, tasks in zip(self.proxies, self._tasks, strict=True):
                 while len(proxy.app._supervisor) > tasks or _is_busy(proxy):
                     await asyncio.sleep(0)
+
+    async def answered(self) -> None:
+        """Wait until both have answered what they can. Half a request stays under way: it has so many turns."""
+        for _ in range(_TURNS):
+            if not any(map(_is_busy, self.proxies)):
+                return
+            await asyncio.sleep(0)
 
     def same_counts(self) -> None:
         """Both have counted the same, and asked their upstreams the same."""
