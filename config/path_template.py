@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import ClassVar, Final, Self
 from urllib.parse import quote, unquote_to_bytes
 
@@ -133,7 +132,6 @@ def _check_literals(segments: Iterable[str]) -> None:
             )
 
 
-@lru_cache(maxsize=256)  # the fast lane, the router and whoever makes a fill's path ask one after the other
 def _segment_id(raw: bytes) -> str | None:
     if not _RAW_SEGMENT.fullmatch(raw):
         return None

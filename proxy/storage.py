@@ -29,7 +29,7 @@ _PRUNE_EVERY = 60.0
 _MAX_PENDING = 20_000
 # Seconds for which copies wait for others to be written with: so much of what was fetched last is lost when the process
 # is killed, unless somebody waits for it.
-_PUT_GATHERS = 0.02
+_PUT_GATHERS = 0.002
 
 
 class Storage:
