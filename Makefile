@@ -56,6 +56,9 @@ PYTEST := $(BIN)/pytest -n logical --maxprocesses 8
 COVERAGE ?= $(CI)
 BOUND    := $(BIN)/coverage report --fail-under=95 --include='proxy/core/*,store/*,config/*' --skip-covered
 
+# What Python compiles is kept, whatever the environment says: else each worker, and each process that a test starts,
+# would compile all of it again.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## all tests; in CI with more examples of each property, and the coverage bound on core, stores, configuration
 	@COVERAGE_FILE=.coverage $(PYTEST) --dist loadfile --no-loadscope-reorder \
 	  $(if $(COVERAGE),--cov --cov-report=) $(PYTEST_ARGS)

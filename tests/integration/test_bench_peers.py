@@ -35,6 +35,7 @@ def wrk() -> str:
     return tool("wrk", "apt-get install wrk")
 
 
+@pytest.mark.slow
 async def test_a_quick_run_measures_what_it_says(wrk: str, tmp_path: Path) -> None:
     files = (tmp_path / "benchmark.json", tmp_path / "benchmark.svg")
     chosen = "get-hit,get-hit-header,bulk-10,pass-post-16m,hits-1k,zipf"

@@ -54,6 +54,7 @@ async def test_an_absence_is_remembered_for_negative_ttl(tmp_path: Path) -> None
         assert proxy.metric("misses_total", reason="absence_expired") == 1
 
 
+@pytest.mark.slow
 async def test_ten_thousand_ids_go_up_in_chunks(tmp_path: Path) -> None:
     ids = [f"user-{number}" for number in range(10_000)]
     patient = {"timeout": "60s", "connect_timeout": "60s"}  # both ends are in this process, which may be slow

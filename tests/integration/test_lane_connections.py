@@ -238,20 +238,25 @@ async def test_what_a_connection_may_end_with(name: str, behind: bytes, tmp_path
                     for request in (ONE, MANY):
                         await pair.ask(request)
                 await pair.send(*pieces)
-                # Else it is chance whether an answer on the slow way is written before the end is seen, and says so.
-                await there.answered()
                 await pair.rest()
             await there.calm()
 
 
 async def test_a_client_that_sends_no_more(tmp_path: Path) -> None:
+    """Its end comes right behind its request, and each request has its answer."""
     async with twins(tmp_path) as there:
         await warmed(there)
-        for request in (ONE, MANY, MISS % 5, ONE + MANY, ONE + MISS % 6 + ONE):
+        for request, answers in ((ONE, 1), (MANY, 1), (ONE + MANY, 2)):
             async with there.pair() as pair:
                 await pair.ask(ONE)
-                await pair.send(request)
-                await pair.rest()
+                said = await pair.leave(request, is_hit=True)
+                assert said.count(b"HTTP/1.1 200 ") == answers
+        for request, answers in ((MISS % 5, 1), (ONE + MISS % 6 + ONE, 3)):
+            async with there.pair() as pair:
+                await pair.ask(ONE)
+                said = await pair.leave(request, is_hit=False)
+                assert said.count(b"HTTP/1.1 200 ") == answers
+                assert said.count(b"Connection: close") == 1
 
 
 async def test_a_hit_behind_a_request_that_waits(tmp_path: Path) -> None:

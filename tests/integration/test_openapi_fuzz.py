@@ -37,7 +37,7 @@ CONFIG = {
     "phases": {"stateful": {"inference": {"algorithms": []}}},
 }
 
-pytestmark = pytest.mark.timeout(60 + 10 * EXAMPLES)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 10 * EXAMPLES)]
 
 
 class Known(dict[str, bytes]):

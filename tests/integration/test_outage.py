@@ -31,7 +31,7 @@ def attempts(proxy: Proxy) -> float:
     return proxy.metric("upstream_errors_total", reason="connect")
 
 
-@pytest.mark.parametrize("window", ["0s", "30d"])
+@pytest.mark.parametrize("window", ["0s", pytest.param("30d", marks=pytest.mark.slow)])
 async def test_an_hour_without_upstream(window: str, tmp_path: Path) -> None:
     sections = {"resources": resources(stale_while_revalidate=window)}
     async with ScriptedUpstream(answer) as upstream, running(upstream.url, tmp_path, **sections) as proxy:

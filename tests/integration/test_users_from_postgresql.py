@@ -109,7 +109,7 @@ def _item(entry: Entry) -> Any:
     return json.loads(entry.item)
 
 
-@pytest.mark.parametrize("time", ["timestamp", "timestamptz"])
+@pytest.mark.parametrize("time", ["timestamp", pytest.param("timestamptz", marks=pytest.mark.slow)])
 def test_the_documented_query_brings_every_user_along(time: str, psql: list[str], tmp_path: Path) -> None:
     setting_up = f"SET TIME ZONE 'UTC';{TABLE.format(time=time, many=MANY)}"
     subprocess.run(psql, input=setting_up, text=True, check=True)

@@ -158,12 +158,42 @@ class Pair:
         return answer
 
     async def rest(self) -> None:
-        """Send no more; all that still comes from both is the same. What is reset may have lost it on its way."""
+        """Send no more once all is answered that can be; all that still comes from both is the same. What is reset may
+        have lost it on its way.
+
+        Where an answer is due still, it is chance whether it is written before the end is seen, and so whether it says
+        `Connection: close`: `leave` is for that.
+        """
+        await self._twins.answered()
         for client in self._clients:
             with suppress(OSError):
                 client.writer.write_eof()
         fast, slow = [await _all(client) for client in self._clients]
         assert fast == slow or None in {fast, slow}, (fast, slow)
+
+    async def leave(self, request: bytes, *, is_hit: bool) -> bytes:
+        """Send the last request and the end in one; all that comes from both, which is the same.
+
+        Of hits that is all but `Connection: close`, which the lane does not say (proxy/lane.py). What else is asked for
+        waits at the upstream until both have seen the end.
+        """
+        if not is_hit:
+            self._twins.change(lambda origin: origin.gate.clear())
+        for client in self._clients:
+            client.writer.write(request)
+            client.writer.write_eof()
+        if not is_hit:
+            await self._twins.have_seen_ends()
+            self._twins.change(lambda origin: origin.gate.set())
+        answers = [await _all(client) for client in self._clients]
+        assert None not in answers
+        # Who has sent his end is asked whether he is there still, if his answer takes long (proxy/presence.py).
+        fast, slow = [(answer or b"").replace(_STILL_THERE, b"") for answer in answers]
+        if is_hit:
+            assert fast.replace(_CLOSE, b"") == slow.replace(_CLOSE, b""), (fast, slow)
+        else:
+            assert fast == slow, (fast, slow)
+        return fast
 
     async def ended(self) -> bytes:
         """What still comes from both until they close the connection."""
@@ -174,12 +204,25 @@ class Pair:
 
 _TURNS = 500
 """Of the event loop: a hit takes some ten."""
+_STILL_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = b"Connection: close\r\n"
+
+
+def _connections(*proxies: Proxy) -> list[Connection]:
+    """The servers' sides of all connections."""
+    servers = [server for proxy in proxies for server in proxy.app._serving]
+    return [cast("Connection", one) for server in servers for one in server.connections]
 
 
 def _is_busy(proxy: Proxy) -> bool:
-    """Whether a request is under way."""
-    connections = [cast("Connection", one) for server in proxy.app._serving for one in server.connections]
-    return any(not one._is_waiting for one in connections)
+    """Whether a request is under way, be it half of one."""
+    return any(not one._is_waiting for one in _connections(proxy))
+
+
+def _owes(connection: Connection) -> bool:
+    """Whether an answer is due that does not wait for the client."""
+    is_half = not connection._last_payload.is_eof() and not connection._messages
+    return not connection._is_waiting and not is_half
 
 
 async def _all(client: Client) -> bytes | None:
@@ -292,11 +335,21 @@ class Twins:
                     await asyncio.sleep(0)
 
     async def answered(self) -> None:
-        """Wait until both have answered what they can. Half a request stays under way: it has so many turns."""
+        """Wait until both have answered what they can. Half a request stays under way, and may be refused before its
+        end: it has so many turns."""
+        async with asyncio.timeout(PATIENCE):
+            while any(map(_owes, _connections(*self.proxies))):
+                await asyncio.sleep(0)
         for _ in range(_TURNS):
             if not any(map(_is_busy, self.proxies)):
                 return
             await asyncio.sleep(0)
+
+    async def have_seen_ends(self) -> None:
+        """Wait until both have seen of each client who is connected that it sends no more."""
+        async with asyncio.timeout(PATIENCE):
+            while any(one._presence is None for one in _connections(*self.proxies)):
+                await asyncio.sleep(0)
 
     def same_counts(self) -> None:
         """Both have counted the same, and asked their upstreams the same."""
