@@ -139,7 +139,7 @@ class Metrics:
         """A request was answered; `exemplar` says which trace tells more of it."""
         known = method if method in _METHODS else "other"
         if exemplar is not None:
-            self._requests.labels(route, known, str(code), cache).inc()
+            self._one(self._requests, route, known, str(code), cache).inc()
             self._duration.labels(route, cache).observe(seconds, exemplar)
             return
         _observe(self._requests_took, (route, known, code, cache), seconds)

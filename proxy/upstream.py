@@ -140,9 +140,8 @@ class Upstream:
         schemes = {self._url.scheme, self._egress.scheme if self._egress else ""}
         if not (config.ca_file or config.client_cert_file or "https" in schemes):
             return True
-        context = ssl.create_default_context(
-            cafile=config.ca_file
-        )  # aiohttp's may trust nobody (proxy/start.py)
+        # aiohttp's own may trust nobody (proxy/start.py).
+        context = ssl.create_default_context(cafile=config.ca_file)
         context.set_alpn_protocols(("http/1.1",))
         if config.client_cert_file:
             context.load_cert_chain(config.client_cert_file, config.client_key_file)
