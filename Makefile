@@ -134,8 +134,8 @@ COMPILE := uv pip compile --quiet --universal --no-strip-extras --python-version
 # With the extras in it (--no-strip-extras): older pips reject `coverage[toml]` when only `coverage` has a version.
 lock: ## resolve the dependencies again, with hashes (needs uv)
 	$(COMPILE) pyproject.toml -o requirements/run.txt
-	$(COMPILE) pyproject.toml --extra tracing -o requirements/image.txt
-	$(COMPILE) pyproject.toml --extra tracing --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra tracing --extra postgres -o requirements/image.txt
+	$(COMPILE) pyproject.toml --extra tracing --extra postgres --group dev -o requirements/dev.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
@@ -161,7 +161,7 @@ image: ## build the container image with docker, podman or buildah, whichever wo
 	echo "no image was built: none of $(BUILDER) is installed and works (\`docker info\` and so on says why)" >&2; exit 1
 
 test-slow: $(STAMP) ## what takes minutes: kills, restarts, floods and a short soak of real processes
-	@$(PYTEST) -m slow $(PYTEST_ARGS)
+	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m slow $(PYTEST_ARGS)
 
 test-image: $(STAMP) ## the image and the pod for real (needs root, buildah, debootstrap, podman, runc, catatonit)
 	@$(BIN)/pytest -m image tests/image $(PYTEST_ARGS)

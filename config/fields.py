@@ -21,17 +21,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
-def key(
-    default: Any, doc: str, *, later: bool = False, later_for: tuple[str, ...] = (), secret: bool = False
-) -> Any:
+def key(default: Any, doc: str, *, later: bool = False, secret: bool = False) -> Any:
     """Declare one key: its default (`...` when it is required) and its documentation.
 
-    `later` marks a key (or a whole section) that is accepted but whose behaviour arrives in a later version;
-    `later_for` marks only values that start with one of these texts. `secret` keeps the value out of reprs.
+    `later` marks a key (or a whole section) that is accepted but whose behaviour arrives in a later version. `secret`
+    keeps the value out of reprs.
     """
     extra: dict[str, Any] = {}
-    if later or later_for:
-        extra = {"arrives": LATER, "arrives_for": list(later_for)}
+    if later:
+        extra = {"arrives": LATER}
     return Field(default, description=doc, json_schema_extra=extra, repr=not secret)
 
 

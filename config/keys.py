@@ -26,8 +26,6 @@ class Key:
     """The model of the map that stands there, if it is one."""
     arrives: str | None
     """When its behaviour arrives, if it is not there yet; inherited from the section around it."""
-    arrives_for: tuple[str, ...]
-    """If not empty, only values that start with one of these arrive later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,7 @@ class Leaf:
     @property
     def awaits(self) -> bool:
         """Whether the behaviour of this value arrives in a later version."""
-        return self.key.arrives is not None and (
-            not self.key.arrives_for or str(self.value).startswith(self.key.arrives_for)
-        )
+        return self.key.arrives is not None
 
 
 def keys(section: type[Section], path: Path = (), arrives: str | None = None) -> Iterator[Key]:
@@ -53,13 +49,12 @@ def keys(section: type[Section], path: Path = (), arrives: str | None = None) ->
     for name, field in section.model_fields.items():
         inner, is_named = _inner(field.annotation)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        some = tuple(map(str, extra.get("arrives_for") or ()))  # type: ignore[arg-type]
         when = str(extra["arrives"]) if "arrives" in extra else arrives
-        found = Key((*path, name), field, section, inner, when, some)
+        found = Key((*path, name), field, section, inner, when)
         yield found
         if inner is not None:
             below = (*found.path, NAME) if is_named else found.path
-            yield from keys(inner, below, None if some else when)
+            yield from keys(inner, below, when)
 
 
 def leaves(config: Section) -> Iterator[Leaf]:

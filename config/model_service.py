@@ -7,7 +7,7 @@ from uuid import UUID
 from config.address import Address
 from config.fields import Count, Ratio, SecretPath, Section, key
 from config.units import Duration, PositiveDuration, PositiveSize, parse_duration, parse_size
-from config.url import OtlpUrl, StoreUrl
+from config.url import OtlpUrl, PostgresUrl, StoreUrl
 
 
 class HandshakeConfig(Section):
@@ -61,9 +61,27 @@ class StoreConfig(Section):
     url: StoreUrl = key(
         "sqlite:///handshake.db",
         "`sqlite:///file.db` (three slashes: relative to the working directory; four: absolute), one replica's own; "
-        "or `postgresql://user:password@host/database`, shared by replicas (arrives in a later version).",
-        later_for=("postgresql:",),
+        "or `postgresql://user:password@host/database`, shared by replicas (needs the extra `postgres`).",
         secret=True,
+    )
+    listen_url: PostgresUrl | None = key(
+        None,
+        "PostgreSQL: where notifications are listened for, if `url` leads through a pooler that gives each transaction "
+        "another connection; null: `url`.",
+        secret=True,
+    )
+    connections: Count = key(
+        4, "PostgreSQL: connections of one replica at the most, and one more that listens for notifications."
+    )
+    poll_interval: PositiveDuration = key(
+        parse_duration("5s"),
+        "PostgreSQL: how often what other replicas have changed is read without a notification. If it can't be read "
+        "for longer, what is in memory counts as stale.",
+    )
+    prepared_statements: bool = key(
+        default=True,
+        doc="PostgreSQL: whether statements are kept prepared; false behind a pooler that can't keep them apart, such "
+        "as PgBouncer before 1.21 in transaction mode.",
     )
     max_bytes: PositiveSize = key(
         parse_size("256MiB"), "Bound of the database; what was synced longest ago makes room for the newest."

@@ -148,7 +148,7 @@ def _table(group: Sequence[Key]) -> str:
 
 def _description(found: Key) -> str:
     text = found.field.description or ""
-    return f"{text} **Arrives in {found.arrives}.**" if found.arrives and not found.arrives_for else text
+    return f"{text} **Arrives in {found.arrives}.**" if found.arrives else text
 
 
 def _shown(default: Any) -> str:

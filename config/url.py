@@ -17,6 +17,7 @@ _STORE_HELP: Final = (
     "must be sqlite:///handshake.db (relative), sqlite:////var/lib/handshake.db (absolute) "
     "or postgresql://user:password@host/database"
 )
+_POSTGRES_HELP: Final = "must be postgresql://user:password@host/database"
 _OTLP_HELP: Final = "must be the base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318"
 _OTLP_PATH: Final = "/v1/traces"
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
@@ -104,17 +105,24 @@ def _store_url(text: str) -> str:
         file = text.removeprefix("sqlite:///")
         if file == text or not file.strip("/") or "?" in file or "#" in file or file.startswith(":memory:"):
             raise ValueError(_STORE_HELP)
-    elif parts.scheme in {"postgresql", "postgres"}:
-        hosts = parts.netloc.rpartition("@")[2]
-        if "@" in parts.path + parts.query + parts.fragment:
-            raise ValueError(f"{_STORE_HELP}; in a password /, ?, # and @ are percent-encoded")
-        # No host at all is a Unix socket, several are tried in turn.
-        for host in hosts.split(",") if hosts else ():
-            _check_host(host, _STORE_HELP)
-        return "postgresql" + text[text.index("://") :]
-    else:
-        raise ValueError(_STORE_HELP)
-    return text
+        return text
+    return _postgres(text, parts, _STORE_HELP)
+
+
+def _postgres_url(text: str) -> str:
+    return _postgres(text, _split(text, _POSTGRES_HELP), _POSTGRES_HELP)
+
+
+def _postgres(text: str, parts: SplitResult, complaint: str) -> str:
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ValueError(complaint)
+    hosts = parts.netloc.rpartition("@")[2]
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError(f"{complaint}; in a password /, ?, # and @ are percent-encoded")
+    # No host at all is a Unix socket, several are tried in turn.
+    for host in hosts.split(",") if hosts else ():
+        _check_host(host, complaint)
+    return "postgresql" + text[text.index("://") :]
 
 
 _REDACTED = PlainSerializer(redact, return_type=str, when_used="json-unless-none")
@@ -127,6 +135,9 @@ ProxyUrl = Annotated[str, AfterValidator(_proxy_url), _REDACTED, Kind("URL")]
 
 OtlpUrl = Annotated[str, AfterValidator(_otlp_url), Kind("URL")]
 """`http` or `https`, perhaps with a path, without a slash at the end."""
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres_url), _REDACTED, Kind("URL")]
+"""`postgresql://…`; redacted in JSON mode."""
 
 StoreUrl = Annotated[str, AfterValidator(_store_url), _REDACTED, Kind("URL")]
 """`sqlite:///path` or `postgresql://…`; redacted in JSON mode."""

@@ -16,6 +16,10 @@ class Unfinished(StoreError):
     """What was asked for is done and durable, but bytes of what is gone are still in the files; it is tried again."""
 
 
+DeriveId = Callable[[Key, int], str]
+"""Names a new entity, attempt by attempt from 0."""
+
+
 class TableSpec(Struct, frozen=True):
     """How one resource stands in a database."""
 

@@ -77,7 +77,7 @@ class Confirming:
         outcomes = await asyncio.gather(*waiters.values(), return_exceptions=True)
         written = dict(zip(waiters, outcomes, strict=True))
         shown |= {key: outcome for key, outcome in written.items() if isinstance(outcome, Entry)}
-        unheld += (entry for entry, _ in writes if isinstance(written.get(entry.key), Invalidated))
+        unheld += (entry for entry, _, _ in writes if isinstance(written.get(entry.key), Invalidated))
         shown |= await self._reserved([entry for entry in unheld if unerased.is_current(entry.key)], at)
         return {key: entry for key, entry in shown.items() if unerased.is_current(key)}
 

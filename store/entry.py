@@ -108,3 +108,6 @@ class Write(NamedTuple):
 
     entry: Entry
     columns: dict[str, Column]
+    lease: int | None = None
+    """The token of the lease under which it was fetched, where replicas share the store: it is stored only while that
+    stands. None: whatever has happened meanwhile."""

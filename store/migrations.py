@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from store.base import TableSpec
+from store.row_values import HELD, INVALIDATED
 from store.sqlite_files import FOREIGN_ERRORS, REWRITE_DUE, OpenError, open_error
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ MIGRATION_SET = "handshake-proxy"
 
 REGISTRY = "_resources"
 """Which tables hold entities, also those that are not configured any more, and how many each represents now."""
-
-HELD, INVALIDATED, PRUNED = 0, 1, 2
-"""Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
-eviction, and stays only for its ids and local attributes."""
 
 FRESH_UNTIL = "received_at + lifetime - initial_age"
 """When the freshness of a row ends, in epoch seconds, as the index of it has it."""

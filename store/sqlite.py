@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from store.base import Adopted, Position, StoreError, StoreStats, TableSpec, Unfinished
+from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec, Unfinished
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
+from store.operation import OnOperation, Operation
 from store.sqlite_adopt import Adoption, adopt_all
 from store.sqlite_direct import DirectReader
 from store.sqlite_erasure import Remains
@@ -21,11 +22,11 @@ from store.sqlite_files import (
     SuspectError,
     error_name,
     is_damage,
+    store_error,
 )
-from store.sqlite_operation import OnOperation, Operation
 from store.sqlite_pragmas import connect, empty_for_good, is_whole, touch
 from store.sqlite_room import Room
-from store.sqlite_table import DeriveId, Table, filled, representations
+from store.sqlite_table import Table, filled, representations
 from store.sqlite_writer import Connection, Writer, in_thread
 
 
@@ -142,7 +143,7 @@ class SqliteStore:
         Raises StoreError, having stored none of them; ValueError for an absence, a husk, a variant or a resource
         that has no table here. Of several writes of one key the last stands.
         """
-        for entry, _ in writes:
+        for entry, _, _ in writes:
             if entry.item is None or entry.absent or not self._has_row(entry.key):
                 raise ValueError("only representations are stored, and only where there is a row for them")
         if not writes:
@@ -248,7 +249,7 @@ class SqliteStore:
         Raises StoreError, having taken none of them; ValueError for an absence, a variant, a resource that has no
         table here or a column that is no local one of it.
         """
-        for entry, _ in writes:
+        for entry, _, _ in writes:
             if entry.absent or not self._has_row(entry.key):
                 raise ValueError(
                     "only representations and husks are taken over, where there is a row for them"
@@ -345,7 +346,13 @@ class SqliteStore:
     def _operation(self, name: str) -> Operation:
         if self._closing is not None:
             raise StoreError(f"{name}: the store is closed")
-        return Operation(name, on_end=self._on_operation, on_failure=self._failed)
+        return Operation(
+            name,
+            on_end=self._on_operation,
+            on_failure=self._failed,
+            foreign=FOREIGN_ERRORS,
+            as_ours=store_error,
+        )
 
     def _failed(self, error: BaseException) -> None:
         self.last_failure = error_name(error)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from store.base import Adopted, TableSpec
+from store.base import Adopted, DeriveId, TableSpec
 from store.entry import Column, Entry, Write
-from store.migrations import HELD, INVALIDATED, quoted
+from store.migrations import quoted
+from store.row_values import HELD, INVALIDATED
 from store.sqlite_pragmas import with_large_cache
 from store.sqlite_rows import REFRESHED, values_of
-from store.sqlite_table import DeriveId, Table
+from store.sqlite_table import Table
 
 Outcome = Literal["added", "updated", "renamed", "replaced"]
 """A word of `store.base.Adopted`."""

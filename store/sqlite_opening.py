@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from store.base import StoreError, TableSpec
+from store.base import DeriveId, StoreError, TableSpec
 from store.migrations import check_layout
+from store.operation import OnOperation
 from store.sqlite import SqliteStore
 from store.sqlite_files import Files, OpenError, OpenFailure, error_name
-from store.sqlite_operation import OnOperation
-from store.sqlite_table import DeriveId
 from store.sqlite_writer import in_thread
 
 

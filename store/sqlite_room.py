@@ -7,10 +7,11 @@ from functools import partial
 from math import ceil
 from typing import TypeVar
 
-from store.migrations import HELD, INVALIDATED
+from store.base import DeriveId
+from store.row_values import HELD, INVALIDATED
 from store.sqlite_files import Files, error_name
 from store.sqlite_pragmas import bounded, checkpoint, rewrite, used, vacuum
-from store.sqlite_table import DeriveId, Table, representations
+from store.sqlite_table import Table, representations
 from store.sqlite_writer import Connection, Run, Writer
 from store.times import rfc3339
 

@@ -1,11 +1,10 @@
 """What stands in the columns of a row: entries to values and back."""
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from store.entry import NO_LOCALS, Column, Entry, Key, RawHeaders, Write
+from store.entry import Column, Entry, Key, Write
+from store.row_values import INTERNAL_ID, column_text, headers_of, headers_text, local_of
 from store.times import epoch, rfc3339
 
 REFRESHED: Final = (
@@ -22,12 +21,6 @@ READ: Final = (
 
 _TYPES: Final = [str, str, str, float, float, float, int]
 """What a row begins with, all that is calculated with or compared; SQLite itself would keep anything."""
-
-INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""A lower-case UUID."""
-
-_SPLITS: Final = re.compile(rb"[\r\n\0]")
-"""What would make more than one line of a field. Fields come without it, and are sent as they stand here."""
 
 _BEFORE_LOCALS = 14
 """The external id and `READ`."""
@@ -54,7 +47,7 @@ def values_of(write: Write, columns: Sequence[str]) -> dict[str, Column | bytes]
         "shareable": entry.shareable,
     }
     for place, name in enumerate(columns):
-        values[f"c{place}"] = _column_text(write.columns.get(name))
+        values[f"c{place}"] = column_text(write.columns.get(name))
     return values
 
 
@@ -82,28 +75,6 @@ def entry_of(resource: str, row: tuple[Any, ...], locals_: Sequence[str]) -> Ent
     )
 
 
-def local_of(names: Sequence[str], values: Sequence[Column]) -> Mapping[str, Column]:
-    """Those that are set."""
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None} or NO_LOCALS
-
-
-def headers_text(headers: RawHeaders) -> str | None:
-    """As JSON, for a person to read; their bytes come back exactly."""
-    if not headers:
-        return None
-    return json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
-
-
-def headers_of(text: str | None) -> RawHeaders:
-    """What `headers_text` was made of. Raises ValueError for what would not be one line of a head."""
-    if text is None:
-        return ()
-    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text))
-    if any(_SPLITS.search(part) for field in headers for part in field):
-        raise ValueError("a field was written here that no answer can have")
-    return headers
-
-
 def _readable(item: bytes | None) -> str | bytes | None:
     """As text, which a person can read in any SQLite shell, if the bytes allow it; they come back exactly either way.
 
@@ -115,11 +86,3 @@ def _readable(item: bytes | None) -> str | bytes | None:
         return item.decode()
     except UnicodeDecodeError:
         return item
-
-
-def _column_text(value: Column) -> str | None:
-    # Text whatever it is: an integer may be larger than SQLite's, and a person reads both alike.
-    if value is None:
-        return None
-    text = ("false", "true")[value] if isinstance(value, bool) else str(value)
-    return text.encode(errors="backslashreplace").decode()

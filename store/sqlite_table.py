@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from store.base import Position, TableSpec
+from store.base import DeriveId, Position, TableSpec
 from store.entry import Column, Entry, Key, Write
-from store.migrations import FRESH_UNTIL, HELD, INVALIDATED, PRUNED, REGISTRY, quoted
+from store.migrations import FRESH_UNTIL, REGISTRY, quoted
+from store.row_values import HELD, INTERNAL_ID, INVALIDATED, PRUNED, local_of
 from store.sqlite_files import SuspectError
-from store.sqlite_rows import INTERNAL_ID, READ, REFRESHED, entry_of, local_of, values_of
+from store.sqlite_rows import READ, REFRESHED, entry_of, values_of
 from store.times import rfc3339
-
-DeriveId = Callable[[Key, int], str]
 
 MAX_KEYS = 512
 """Keys of one SELECT: SQLite allows 32,766 variables; statements are cached by text, and this keeps them at ten."""

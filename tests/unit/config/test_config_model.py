@@ -134,7 +134,15 @@ def test_the_built_in_configuration_is_that_of_the_contract() -> None:
         "ops": {"listen": "127.0.0.1:9464"},
         "webhooks": {"listen": None, "secret_file": None},
         "sharing": {"key_file": None},
-        "store": {"url": "sqlite:///handshake.db", "max_bytes": "256MiB", "retention": "180d"},
+        "store": {
+            "url": "sqlite:///handshake.db",
+            "listen_url": None,
+            "connections": 4,
+            "poll_interval": "5s",
+            "prepared_statements": True,
+            "max_bytes": "256MiB",
+            "retention": "180d",
+        },
         "memory": {"max_bytes": "64MiB"},
         "refresh": {"enabled": False, "interval": "60s", "batch": 100, "concurrency": 2},
         "limits": {

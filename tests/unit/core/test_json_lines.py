@@ -124,7 +124,7 @@ def test_a_row_comes_back_exactly(entry: Entry) -> None:
     written = render(entry, ATTRIBUTES)
     assert written.count(b"\n") == 1
     assert written.endswith(b"}\n")
-    again, _ = read(written)
+    again, *_ = read(written)
     assert again == entry
     assert again.local == entry.local
     # To the last bit, and as what it was: these compare equal to others.
@@ -192,7 +192,7 @@ def test_null_is_as_good_as_nothing() -> None:
 
 def test_an_item_without_freshness_gets_the_lifetime_that_is_configured_less_jitter() -> None:
     synced = "2023-11-14T21:13:20Z"
-    entry, columns = read(line(item={"id": "a", "name": "Ana"}, lastSyncedAt=synced))
+    entry, columns, _ = read(line(item={"id": "a", "name": "Ana"}, lastSyncedAt=synced))
     assert (entry.lifetime, entry.received_at, entry.last_synced_at) == (95.0, NOW - 3600, NOW - 3600)
     assert (entry.stale_while_revalidate, entry.stale_if_error) == (None, None)
     assert columns == {"name": "Ana"}

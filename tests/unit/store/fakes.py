@@ -55,7 +55,7 @@ class Database:
         if self.is_stepped:
             self.may_write.clear()
         self._called("put", [write.entry.key for write in writes])
-        stored = {sent.key: self._stored(sent) for sent, _ in writes}
+        stored = {sent.key: self._stored(sent) for sent, *_ in writes}
         self.rows |= stored
         return stored
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from store import migrations
+from store import row_values
 from store.base import Adopted, Position, StoreError
 from store.entry import NO_LOCALS, Column, Key, Write
 from store.sqlite import SqliteStore
@@ -269,9 +269,9 @@ async def test_states_of_rows_are_those_that_a_person_sees(path: Path) -> None:
     with closing(sqlite3.connect(path)) as person:
         rows = person.execute("SELECT user_id, id, invalidated, name, received_at, lifetime FROM users")
         assert set(rows) == {
-            ("reserved", derive(user("reserved"), 0), migrations.INVALIDATED, None, NOW, 0.0),
-            ("a", GIVEN, migrations.INVALIDATED, None, NOW, 60.0),
-            ("b", derive(B, 0), migrations.HELD, "n", NOW, 60.0),
+            ("reserved", derive(user("reserved"), 0), row_values.INVALIDATED, None, NOW, 0.0),
+            ("a", GIVEN, row_values.INVALIDATED, None, NOW, 60.0),
+            ("b", derive(B, 0), row_values.HELD, "n", NOW, 60.0),
         }
 
 

@@ -46,9 +46,9 @@ class Database(fakes.Database):
             self.under_way.remove(call)
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
-        await self._answered("put", [sent.key for sent, _ in writes])
-        self.items |= {sent.key: sent.item for sent, _ in writes}
-        return {sent.key: sent.confirmed(internal_id=derive(sent.key, 0), version=1) for sent, _ in writes}
+        await self._answered("put", [sent.key for sent, *_ in writes])
+        self.items |= {sent.key: sent.item for sent, *_ in writes}
+        return {sent.key: sent.confirmed(internal_id=derive(sent.key, 0), version=1) for sent, *_ in writes}
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         await self._answered("forget", keys)

@@ -1,0 +1,1 @@
+"""The database that replicas share: PostgreSQL through asyncpg. `store.postgres.store` is the place to begin."""

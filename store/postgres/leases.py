@@ -1,0 +1,57 @@
+"""Who of all replicas fetches an entity now, and what may still be stored."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from store.entry import Entry, Key
+from store.postgres.changes import by_resource
+from store.postgres.pool import Connection
+from store.postgres.rows import Reader, of_text
+from store.postgres.statements import TableStatements, text
+
+
+class Claim(Struct, frozen=True):
+    """What came of a wish to fetch an entity."""
+
+    is_granted: bool
+    """Whether the caller is the one who fetches it."""
+    row: Entry | None
+    """As it stands, read after that."""
+    holder: float = 0.0
+    """Until when somebody has the lease (epoch seconds of the server), 0 if nobody has: it changes with who has it."""
+
+
+async def claim(
+    connection: Connection,
+    tables: Mapping[str, tuple[TableStatements, Reader]],
+    keys: Sequence[Key],
+    token: int,
+    *,
+    seconds: float,
+    is_forced: bool,
+) -> dict[Key, Claim]:
+    """Take the lease of each entity that nobody has, or, if `is_forced`, of each; and see what its row is."""
+    claims: dict[Key, Claim] = {}
+    for resource, ids in by_resource(keys).items():
+        statements, reader = tables[resource]
+        granted = {
+            row[0] for row in await connection.fetch(text("lease"), resource, ids, token, seconds, is_forced)
+        }
+        for row in await connection.fetch(statements.leased, ids, resource):
+            entry = None if row[2] is None else reader.entry(row[2:])
+            key = Key(resource, of_text(row[0]))
+            claims[key] = Claim(row[0] in granted, entry, row[1] or 0.0)
+    return claims
+
+
+async def release(connection: Connection, keys: Sequence[Key], token: int) -> None:
+    """Give up what is not going to be stored: the others need not wait for it."""
+    for resource, ids in by_resource(keys).items():
+        await connection.execute(text("release"), resource, ids, token)
+
+
+async def void(connection: Connection, keys: Sequence[Key]) -> None:
+    """Nothing that was fetched before may be stored any more."""
+    for resource, ids in by_resource(keys).items():
+        await connection.execute(text("unlease"), resource, ids)

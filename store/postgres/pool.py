@@ -1,0 +1,160 @@
+"""Connections to a server that may go and come back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from store.base import StoreError
+from store.postgres.errors import (
+    FOREIGN_ERRORS,
+    OpenError,
+    error_name,
+    is_connection_lost,
+    is_passing,
+    is_server_lost,
+)
+
+Connection = Any
+"""One of asyncpg's, which has no types."""
+
+T = TypeVar("T")
+
+CONNECT_WITHIN: Final = 2.0
+"""Seconds for a connection to be made, by whoever waits for one."""
+
+COMMAND_WITHIN: Final = 1.0
+"""Seconds for one operation: a few milliseconds where all is well, and a client waits for it."""
+
+_ATTEMPTS: Final = 4
+"""Of what is broken off for the sake of another transaction."""
+
+_OLDEST: Final = 13
+"""The server's version that has snapshots to be read (`pg_current_snapshot`)."""
+
+
+def options(url: str, *, prepared: bool) -> dict[str, Any]:
+    """What a connection is made with. Only a server that can be written will do, whichever of several hosts it is."""
+    given: dict[str, Any] = {"dsn": url, "timeout": CONNECT_WITHIN}
+    if "target_session_attrs=" not in url:
+        given["target_session_attrs"] = "read-write"
+    if not prepared:
+        given["statement_cache_size"] = 0
+    return given
+
+
+class Pool:
+    """Up to so many connections; none, and an error for everybody at once, while the server is lost.
+
+    `open` finds it again; its owner calls it about once a second until then. `on_lost()` is told each time that it is
+    lost.
+    """
+
+    def __init__(
+        self, url: str, *, connections: int, prepared: bool, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
+        self._options = options(url, prepared=prepared)
+        self._connections = connections
+        self._on_lost = on_lost
+        self._pool: Any = None
+        self.last_failure: str | None = None
+        """The driver's word for what failed last; for a log, since it quotes nothing."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the server was there when it was last spoken to."""
+        return self._pool is not None
+
+    async def open(self, prepare: Callable[[Connection], Awaitable[T]], *, within: float) -> T:
+        """Connect, if it is not, and have `prepare` see to what it finds. Raises StoreError."""
+        pool = self._pool
+        if pool is None:
+            pool = asyncpg.create_pool(
+                **self._options, min_size=0, max_size=self._connections, reset=_left_alone
+            )
+            try:
+                await pool
+            except FOREIGN_ERRORS as error:
+                raise self._failed("open", error) from None
+        try:
+            async with asyncio.timeout(within), pool.acquire() as connection:
+                _check_version(connection)
+                prepared = await prepare(connection)
+        except BaseException as error:
+            pool.terminate()
+            if isinstance(error, FOREIGN_ERRORS):
+                raise self._failed("open", error) from None
+            raise
+        self._pool = pool
+        return prepared
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, within: float = COMMAND_WITHIN) -> T:
+        """What `work` returns, called with a connection, and once more with another one if the first was lost.
+
+        It has to be such that a second time changes nothing. Raises the driver's errors, and StoreError at once while
+        there is no server.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            pool = self._pool
+            if pool is None:
+                raise StoreError("there is no database")
+            try:
+                return await self._attempt(pool, work, within)
+            except FOREIGN_ERRORS as error:
+                self.last_failure = error_name(error)
+                if is_passing(error) and attempt < _ATTEMPTS:
+                    continue
+                if is_connection_lost(error) and attempt == 1:
+                    continue
+                if is_server_lost(error):
+                    self._lose(pool)
+                raise
+        raise RuntimeError("the last attempt either returns or raises")
+
+    async def close(self) -> None:
+        """Close every connection. Whoever still uses one loses it."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+    async def _attempt(
+        self,
+        pool: Any,
+        work: Callable[[Connection], Awaitable[T]],
+        within: float,
+    ) -> T:
+        connection = await pool.acquire(timeout=CONNECT_WITHIN)
+        try:
+            self._check_is_current(pool)
+            async with asyncio.timeout(within):
+                return await work(connection)
+        except (TimeoutError, asyncio.CancelledError, StoreError):
+            # The server would be asked to break it off, by another connection, and waited for: it may never answer.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection, timeout=CONNECT_WITHIN)
+
+    def _check_is_current(self, pool: Any) -> None:
+        if self._pool is not pool:
+            raise StoreError("there is no database")
+
+    def _lose(self, pool: Any) -> None:
+        if self._pool is pool:
+            self._pool = None
+            pool.terminate()
+            self._on_lost()
+
+    def _failed(self, operation: str, error: BaseException) -> StoreError:
+        self.last_failure = error_name(error)
+        return StoreError(f"{operation}: {self.last_failure}")
+
+
+def _check_version(connection: Connection) -> None:
+    if connection.get_server_version().major < _OLDEST:
+        raise OpenError(f"open: the server is older than PostgreSQL {_OLDEST}")
+
+
+async def _left_alone(_connection: object) -> None:
+    """In place of asyncpg's own reset, a call of the server for each operation: nothing here changes a session."""

@@ -1,0 +1,86 @@
+"""The schema of the shared database: numbered steps, each applied once by whoever comes first, and what the
+configuration asks for. Nothing is ever dropped because it is no longer configured."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from store.base import TableSpec
+from store.postgres.errors import OpenError
+from store.postgres.pool import Connection
+from store.postgres.statements import LOCAL_TYPES, SCHEMA, TableStatements, migrations, quoted, text
+from store.row_values import HELD, INVALIDATED
+
+_LOCK: Final = 0x68616E647368616B
+"""Of the advisory lock, one number for all versions: "handshak". It ends with its transaction, so that a pooler may
+stand between."""
+
+
+async def prepare(connection: Connection, tables: Sequence[TableSpec]) -> list[str]:
+    """Bring the schema up to date. Returns the resources whose rows have lost their representations: they were filled
+    in another's name than they would be now.
+
+    Raises OpenError or the driver's errors, having changed nothing.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await _migrate(connection)
+        return [spec.resource for spec in tables if await _follow(connection, spec)]
+
+
+async def _migrate(connection: Connection) -> None:
+    # Whoever may not make a schema may still use one that was made for it.
+    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is None:
+        if await connection.fetchval("SELECT to_regnamespace($1)", SCHEMA) is None:
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+        await connection.execute(text("prepare"))
+    rows = await connection.fetch(f"SELECT name FROM {SCHEMA}.migrations")  # noqa: S608 - a constant
+    applied = {row[0] for row in rows}
+    steps = migrations()
+    if unknown := applied - set(steps):
+        raise OpenError(f"open: the database is newer than the program (it has {max(unknown)})")
+    for step in steps:
+        if step not in applied:
+            await connection.execute(text(f"migrations/{step}"))
+            await connection.execute(f"INSERT INTO {SCHEMA}.migrations (name) VALUES ($1)", step)  # noqa: S608
+
+
+async def _follow(connection: Connection, spec: TableSpec) -> bool:
+    """Make the table, or the columns, that are not there; whether the representations had to go."""
+    statements = TableStatements(spec)
+    if await connection.fetchval("SELECT to_regclass($1)", statements.table) is None:
+        await connection.execute(statements.make)
+    known = {
+        row[0]
+        for row in await connection.fetch(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0"
+            " AND NOT attisdropped",
+            statements.table,
+        )
+    }
+    configured = [(name, "text") for name in spec.columns]
+    configured += [(name, LOCAL_TYPES[kind]) for name, kind in spec.local_columns]
+    for name, kind in configured:
+        if name not in known:
+            await connection.execute(f"ALTER TABLE {statements.table} ADD COLUMN {quoted(name)} {kind}")
+    filled_by = await connection.fetchval(
+        f"SELECT filled_by FROM {SCHEMA}.resources WHERE resource = $1",  # noqa: S608 - a constant
+        spec.resource,
+    )
+    if filled_by == spec.filled_by:
+        return False
+    await connection.execute(
+        f"INSERT INTO {SCHEMA}.resources (resource, table_name, filled_by) VALUES ($1, $2, $3)"  # noqa: S608
+        " ON CONFLICT (resource) DO UPDATE SET filled_by = excluded.filled_by",
+        spec.resource,
+        spec.table,
+        spec.filled_by,
+    )
+    if filled_by is None:
+        return False
+    emptied = "".join(f", {quoted(name)} = NULL" for name in spec.columns)
+    await connection.execute(
+        f"UPDATE {statements.table} SET invalidated = {INVALIDATED}, item = NULL, headers = NULL{emptied}"  # noqa: S608
+        f" WHERE invalidated = {HELD}"
+    )
+    await connection.execute(f"DELETE FROM {SCHEMA}.leases WHERE resource = $1", spec.resource)  # noqa: S608
+    return True

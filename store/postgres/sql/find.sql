@@ -1,0 +1,1 @@
+SELECT {external} FROM {table} WHERE id = $1::uuid

@@ -1,0 +1,1 @@
+SELECT {read} FROM {table} WHERE {external} = ANY ($1::text[])

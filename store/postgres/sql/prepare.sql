@@ -1,0 +1,5 @@
+CREATE SCHEMA IF NOT EXISTS handshake_proxy;
+CREATE TABLE IF NOT EXISTS handshake_proxy.migrations (
+    name text PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);

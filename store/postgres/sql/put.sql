@@ -1,0 +1,19 @@
+-- Each row that was fetched under a lease needs that lease still. It is locked first, in the order of the ids, so that an
+-- invalidation comes either before, and has removed it, or after, and finds the row.
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest({parameters}) AS given ({names})
+), fence AS MATERIALIZED (
+    SELECT leases.external_id FROM handshake_proxy.leases JOIN given USING (external_id)
+    WHERE leases.resource = $1 AND given.lease = ANY (leases.tokens)
+    ORDER BY leases.external_id FOR UPDATE OF leases
+), used AS (
+    DELETE FROM handshake_proxy.leases USING fence
+    WHERE leases.resource = $1 AND leases.external_id = fence.external_id
+)
+INSERT INTO {table} AS held (id, {external}, {columns})
+SELECT id, external_id, {values} FROM given
+WHERE lease IS NULL OR external_id IN (SELECT external_id FROM fence)
+ORDER BY external_id COLLATE "C"
+ON CONFLICT ({external}) DO UPDATE
+SET version = held.version + (held.item IS DISTINCT FROM excluded.item)::integer, invalidated = 0, {changes}
+RETURNING held.{external}, held.id::text, held.version{local}

@@ -1,0 +1,1 @@
+UPDATE {table} SET id = $2::uuid WHERE id = $1::uuid
