@@ -95,6 +95,11 @@ class StoreConfig(Section):
         """The database file, or None when the store is PostgreSQL."""
         return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is one of many replicas."""
+        return self.sqlite_path is None
+
 
 class MemoryConfig(Section):
     """The first tier."""

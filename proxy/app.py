@@ -58,7 +58,7 @@ class App:
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.config = config
-        self.metrics = Metrics()
+        self.metrics = Metrics(is_shared=config.store.is_shared)
         self.buffered = Budget(config.limits.buffered)
         self.started = False
         self.draining = False
@@ -78,7 +78,14 @@ class App:
         self._tables: list[Table] = []
         self._supervisor = Supervisor(self._crashed)
         self._limits = {name: limits_of(resource.freshness) for name, resource in config.resources.items()}
-        self._storage = Storage(config, self.metrics, clock=self._clock, usable_until=self._usable_until)
+        self._storage = Storage(
+            config,
+            self.metrics,
+            clock=self._clock,
+            monotonic=monotonic,
+            usable_until=self._usable_until,
+            on_doubt=self._doubt,
+        )
         self._is_out_of_descriptors = False
         self._told_ahead = 0.0
         self._stop_by: float | None = None
@@ -168,6 +175,11 @@ class App:
             await self._ops.drain(_OPS_DRAIN)
         await self._stack.aclose()
 
+    def _doubt(self) -> None:
+        """What memory has counts as stale: no answer that was put together before stands."""
+        for table in self._tables:
+            table.clear()
+
     def _open_tracing(self) -> "Tracing | None":
         endpoint = self.config.tracing.endpoint
         if endpoint is None:
@@ -249,6 +261,8 @@ class App:
             store_max=self.config.store.max_bytes,
             degraded=tiers.degraded,
         )
+        if tiers.sharing is not None:
+            self.metrics.change_log(lag=tiers.sharing.lag(), listening=self._storage.is_hearing)
         for upstream in self._upstreams:
             self.metrics.circuit(upstream.name, upstream.circuit_state())
         self.metrics.lifecycle(ready=self.ready, draining=self.draining)

@@ -18,6 +18,8 @@ class Flight(Struct, eq=False):
     scope: tuple[RawField, ...]
     landed: asyncio.Future[dict[str, Result]]
     is_refresh: bool
+    is_forced: bool = False
+    """Whether somebody on board wants the upstream asked, whatever other replicas have stored."""
     is_waited_for: bool = False
     """Whether somebody waits for a refresh."""
     is_single: bool = True

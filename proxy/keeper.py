@@ -78,17 +78,17 @@ class Keeper:
         if fresh is None:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
             return Loaded(entry, stored=False)
-        return Loaded(entry, stored=self._store.put(self._write(entry, item), seen=wish.seen))
+        return Loaded(entry, stored=self._store.put(self._write(wish, entry, item), seen=wish.seen))
 
     def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
         """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""
         if held.stale_while_revalidate != 0.0:
             now = self._store.memory.get(held.key) or held  # its time of last sync may have been moved since
             demoted = replace(held, stale_while_revalidate=0.0, last_synced_at=now.last_synced_at)
-            self._store.put(self._write(demoted, item), seen=wish.seen)
+            self._store.put(self._write(wish, demoted, item), seen=wish.seen)
 
-    def _write(self, entry: Entry, item: bulk.Item) -> Write:
-        return Write(entry, columns_of(self._config, item.document))
+    def _write(self, wish: Wish, entry: Entry, item: bulk.Item) -> Write:
+        return Write(entry, columns_of(self._config, item.document), wish.lease)
 
     def absent(
         self, wish: Wish, entity: str, fresh: Freshness | None, response: Fetched | None = None

@@ -124,6 +124,11 @@ class Table:
                 del self.exact[request]
             self.bytes -= kept.size
 
+    def clear(self) -> None:
+        """Drop every answer."""
+        for asked in list(self._kept):
+            self.drop(asked)
+
     def sweep(self) -> None:
         """Drop every answer that does not stand any more: nobody may ask for it again."""
         for asked in [asked for asked, kept in self._kept.items() if not kept.ready.stands()]:

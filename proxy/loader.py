@@ -9,6 +9,7 @@ the air has left its flight: nobody joins it any more, and what the flight bring
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from cachetools import TTLCache
 from msgspec import Struct
@@ -16,6 +17,7 @@ from msgspec import Struct
 from proxy.core.http.fields import TRACE_CONTEXT, RawField
 from proxy.exchange import UpstreamError
 from proxy.fetcher import Fetcher
+from proxy.fleet import Fleet
 from proxy.flight import Flight
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result, Wish
@@ -59,6 +61,8 @@ class Want(Struct, frozen=True):
     """The entities are wanted, and not the upstream's response: what can't be held will do as well."""
     anew: bool = False
     """A fetch that is under way already is too old."""
+    forced: bool = False
+    """What another replica has stored, or is fetching, is not enough."""
 
     @property
     def scope(self) -> tuple[RawField, ...]:
@@ -72,7 +76,7 @@ class Loader:
     `watch` begins to watch keys for changes. At most `parallel` calls are made at a time, besides refreshes. While
     `max_pending` flights wait for their turn, half as long as a call may take, nobody may add another one, and at most
     `max_waiters` requests wait, each at most as long as a call may take. `on_wait` hears of each flight that somebody
-    waits for.
+    waits for. `fleet`: where replicas share the store.
     """
 
     def __init__(
@@ -88,8 +92,10 @@ class Loader:
         max_pending: int,
         refresh_gathers: float = _REFRESH_GATHERS,
         on_wait: OnWait | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         self.name = fetcher.name
+        self._fleet = fleet
         self._fetcher = fetcher
         self._watch = watch
         self._supervisor = supervisor
@@ -166,6 +172,7 @@ class Loader:
                 flight = self._board(want, entity, is_refresh=False)
             else:
                 joined.add(entity)
+                flight.is_forced |= want.forced
             flights[entity] = flight
         if joined:
             self._metrics.coalesced(self.name, len(joined))
@@ -242,6 +249,7 @@ class Loader:
                 flight.timer = loop.call_soon(self._take_off, flight)
         flight.ids.append(entity)
         flight.is_single = flight.is_single and want.single
+        flight.is_forced |= want.forced or want.anew
         key = Key(self.name, entity, want.variant)
         if entity in want.held:
             flight.held[entity] = (want.held[entity], self._watch([key]))
@@ -295,6 +303,11 @@ class Loader:
         # From here on it may bring what was true before, and no longer is.
         flight.seen = self._watch(keys.values())
         wish = Wish(tuple(keys), flight.variant, held, flight.seen, flight.fields)
+        if self._fleet is None or wish.variant:  # one with a variant is in memory alone
+            return await self._call(flight, wish)
+        return await self._fleet.fetch(wish, partial(self._call, flight), is_forced=flight.is_forced)
+
+    async def _call(self, flight: Flight, wish: Wish) -> dict[str, Result]:
         # It has the whole time of a call, however long it stood in line: or that would look like a slow upstream.
         return await self._fetcher.fetch(wish, single=self._by_single(flight, wish))
 

@@ -37,9 +37,9 @@ class Sample(NamedTuple):
 
 
 class Metrics:
-    """The metrics of one process, in a registry of its own."""
+    """The metrics of one process, in a registry of its own; `is_shared`: with those of a store that replicas share."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=False)
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "code", "cache")
@@ -87,6 +87,15 @@ class Metrics:
         self._invalidation_lag = self._gauge(
             "invalidation_lag_seconds", "How long the oldest invalidation has waited to be durable."
         )
+        self._log_lag: Gauge | None = None
+        self._log_heard: Gauge | None = None
+        if is_shared:
+            self._log_lag = self._gauge(
+                "change_log_lag_seconds", "How long it is not known what other replicas have changed."
+            )
+            self._log_heard = self._gauge(
+                "change_log_listening", "1 while this replica is told of what others change, as they do."
+            )
         self._store_seconds = self._histogram(
             "store_operation_seconds", "Time of database calls.", "operation"
         )
@@ -98,7 +107,7 @@ class Metrics:
         for reason in ("corrupt", "newer", "migration"):
             self._set_aside.labels(reason)
         self._lost = self._counter("store_lost", "Databases given up while the proxy ran.", "reason")
-        for reason in ("corrupt", "deleted", "log", "taken", "unusable"):
+        for reason in ("corrupt", "deleted", "log", "server", "taken", "unusable"):
             self._lost.labels(reason)
         self._degraded = self._gauge("store_degraded", "1 while the proxy works without its database.")
         self._ready = self._gauge("ready", "1 while the instance is ready.")
@@ -243,6 +252,12 @@ class Metrics:
         self._store_bytes.set(store)
         self._store_max.set(store_max)
         self._degraded.set(degraded)
+
+    def change_log(self, *, lag: float, listening: bool) -> None:
+        """What is known of other replicas' changes, as of this scrape."""
+        if self._log_lag is not None and self._log_heard is not None:
+            self._log_lag.set(lag)
+            self._log_heard.set(listening)
 
     def lifecycle(self, *, ready: bool, draining: bool) -> None:
         """The state of the instance, as of this scrape."""

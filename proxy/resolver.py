@@ -95,6 +95,7 @@ class Resolver:
                 entity for entity, decision in decisions.items() if isinstance(decision, Revalidate)
             ),
             patience=self._patience,
+            forced=any(_is_forced(decision) for decision in decisions.values()),
         )
         self._refresh(decisions, want)
         results = await self._loader.load(want) if want.ids else {}
@@ -105,6 +106,8 @@ class Resolver:
     def hits(self, ids: Sequence[str], now: float) -> list[Slot] | None:
         """The places in memory of these ids if a plain request for them is a hit, each id of it: what is fresh answers
         whoever asks for no more (`policy.decide`). What memory lacks is read, if that takes no waiting."""
+        if self._store.is_doubtful:
+            return None
         memory = self._store.memory
         slots = memory.fresh(self.name, ids, now)
         if slots is not None:
@@ -125,7 +128,9 @@ class Resolver:
 
     def is_hit(self, entry: Entry) -> bool:
         """Whether what memory has answers a plain request; counted as a hit then, and not at all otherwise."""
-        if not isinstance(policy.decide(entry, _ASKED, self._limits, self._clock()), Hit):
+        now = self._clock()
+        entry = self._store.believed(entry, now)
+        if not isinstance(policy.decide(entry, _ASKED, self._limits, now), Hit):
             return False
         self._metrics.looked_up(self.name, "memory", "hit")
         self._metrics.entities(self.name, _ONE_HIT)
@@ -188,6 +193,8 @@ class Resolver:
         decisions: dict[str, Decision] = {}
         for entity, key in keys.items():
             entry = entries.get(entity)
+            if entry is not None:
+                entry = self._store.believed(entry, now)
             evicted = entry is None and self._store.evicted_recently(key)
             decisions[entity] = policy.decide(
                 entry,
@@ -251,3 +258,8 @@ class Resolver:
             entries = {entity: entry for entity in entries if (entry := self._store.memory.get(keys[entity]))}
             entries |= {key.id: entry for key, entry in loaded.items()}
         return entries
+
+
+def _is_forced(decision: Decision) -> bool:
+    """Whether the request wants the upstream asked, whoever has asked it before."""
+    return isinstance(decision, Miss | Revalidate) and decision.reason == "no_cache"

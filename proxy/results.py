@@ -64,3 +64,5 @@ class Wish(Struct, frozen=True):
     """What is not current in it any more is not stored."""
     fields: tuple[RawField, ...]
     """What the causing request adds to the proxy's own fields (key fields, trace context, credential)."""
+    lease: int | None = None
+    """Under which it is stored, where replicas share the store (`store.entry.Write.lease`)."""

@@ -1,21 +1,20 @@
 """Both tiers of one instance: built, started, kept in order while it runs, and closed."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 
 from config.model import Config
+from proxy.backing import Backing, postgres_backing, sqlite_backing
 from proxy.lane_table import part_of
 from proxy.log import Seldom, logger, place_of
 from proxy.metrics import Metrics
-from proxy.stores import as_write, derive_id, row_shapes, table_specs
-from store.base import Store, StoreError
+from proxy.stores import as_write, derive_id, row_shapes
+from store.base import StoreError
 from store.entry import Entry
 from store.memory import MemoryTier
-from store.recovering import FIRST_DELAY, MAX_DELAY, Hooks, Loss, RecoveringStore
+from store.recovering import FIRST_DELAY, MAX_DELAY, RecoveringStore
 from store.sqlite import SqliteStore
-from store.sqlite_files import OpenFailure
-from store.sqlite_opening import Opening
 from store.tiered import TieredStore
 
 LOOK_EVERY = 1.0
@@ -34,7 +33,8 @@ _PUT_GATHERS = 0.002
 
 class Storage:
     """Owns the database, which may go and come back, and the tiers over it. `clock` gives epoch seconds, and never
-    steps back."""
+    steps back, `monotonic` seconds that never step. `on_doubt()` is told when memory counts as stale, for it is not
+    known what others have changed, or was forgotten."""
 
     def __init__(
         self,
@@ -42,126 +42,119 @@ class Storage:
         metrics: Metrics,
         *,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         usable_until: Callable[[Entry], float],
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._metrics = metrics
         self._clock = clock
         self._log = logger()
         self._may_log = Seldom(clock)
-        self._opening_failure: str | None = None
-        tables = table_specs(config)
-        named = partial(derive_id, config.handshake.namespace)
-        path = config.store.sqlite_path
-        self._database: RecoveringStore | None = None
-        if tables and path is None:
-            self._log.warning("store_not_available", why="postgresql arrives in a later version")
-        elif tables and path is not None:
-            opening = Opening(
-                path=path,
-                tables=tables,
-                max_bytes=config.store.max_bytes,
-                derive_id=named,
-                on_operation=metrics.store_operation,
-                clock=clock,
+        tables = frozenset(row_shapes(config))
+        self._backing: Backing | None = None
+        if not tables:
+            pass
+        elif config.store.sqlite_path is not None:
+            self._backing = sqlite_backing(config, metrics, clock=clock, tiers=self._tiers)
+        else:
+            self._backing = postgres_backing(
+                config, metrics, monotonic=monotonic, tiers=self._tiers, on_doubt=on_doubt
             )
-            hooks = Hooks(self._opened, self._not_opened, self._lost, self._remember, self._bring_back)
-            self._database = RecoveringStore(opening, hooks)
-        database = self._database
+        backing = self._backing
         entity_bytes = config.memory.max_bytes - (part_of(config.memory.max_bytes) if config.lane else 0)
         self.tiers = TieredStore(
             MemoryTier(entity_bytes, clock=clock, on_evict=metrics.evicted),
-            database,
+            None if backing is None else backing.store,
             clock=clock,
             usable_until=usable_until,
             on_lookup=metrics.looked_up,
             on_error=self._failed,
             max_pending=_MAX_PENDING,
-            tables=frozenset(table.resource for table in tables),
-            derive_id=named,
+            tables=tables,
+            derive_id=partial(derive_id, config.handshake.namespace),
             as_write=partial(as_write, row_shapes(config)),
-            is_there=lambda: database is not None and database.is_there,
-            get_now=(lambda _keys: None) if database is None else database.get_now,
+            is_there=lambda: backing is not None and backing.is_there(),
+            get_now=(lambda _keys: None) if backing is None else backing.get_now,
             put_gathers=_PUT_GATHERS,
+            shared=None if backing is None else backing.shared,
         )
 
     @property
     def current(self) -> SqliteStore | None:
-        """The database in use."""
-        return None if self._database is None else self._database.current
+        """The SQLite database in use."""
+        store = None if self._backing is None else self._backing.store
+        return store.current if isinstance(store, RecoveringStore) else None
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether other replicas' changes are heard of as they are made."""
+        return self._backing is not None and self._backing.is_hearing()
 
     async def start(self) -> None:
         """Open the database, if one can be had, and begin to write behind."""
-        if self._database is not None:
-            await self._database.look(asyncio.get_running_loop().time())
+        if self._backing is not None:
+            await self._backing.look(asyncio.get_running_loop().time())
+            if self.tiers.sharing is not None and self._backing.is_there():
+                await self.tiers.sharing.read_log()
         await self.tiers.start()
 
     async def close(self) -> None:
         """Write what is queued, then close. Idempotent; `keep` must have ended."""
         await self.tiers.close()
-        if self._database is not None:
-            await self._database.close()
+        if self._backing is not None:
+            await self._backing.close()
 
     async def keep(self) -> None:
-        """Open what has been lost, heal what has failed, evict what is too much or too old: until cancelled."""
-        if self._database is None:
+        """Open what has been lost, heal what has failed, evict what is too much or too old, and hear of what others
+        change: until cancelled."""
+        if self._backing is None:
             return
+        async with asyncio.TaskGroup() as tasks:
+            if self.tiers.sharing is not None:
+                work = self._ever_again("change log", self.tiers.sharing.keep)
+                tasks.create_task(work, name="change log")
+            if self._backing.listen is not None:
+                tasks.create_task(self._ever_again("listener", self._backing.listen), name="listener")
+            await self._ever_again("store", partial(self._look_after, self._backing))
+
+    async def _ever_again(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - a defect in one round must not be the end of all
+                self._log.error("internal_error", task=name, error=type(error).__name__, at=place_of(error))
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look_after(self, backing: Backing) -> None:
         loop = asyncio.get_running_loop()
         prune_at = retry_at = loop.time()
         delay = FIRST_DELAY
         while True:
             now = loop.time()
-            try:
-                await self._database.look(now)
-                if now >= retry_at:
-                    if await self.tiers.recover():
-                        delay = FIRST_DELAY
-                    else:
-                        retry_at, delay = now + delay, min(MAX_DELAY, 2 * delay)
-                if now >= prune_at and self._database.is_there:
-                    prune_at = now + _PRUNE_EVERY
-                    await self._prune(self._database)
-            except Exception as error:  # noqa: BLE001 - a defect in one round must not be the end of all
-                self._log.error(
-                    "internal_error", task="store", error=type(error).__name__, at=place_of(error)
-                )
+            await backing.look(now)
+            if now >= retry_at:
+                if await self.tiers.recover():
+                    delay = FIRST_DELAY
+                else:
+                    retry_at, delay = now + delay, min(MAX_DELAY, 2 * delay)
+            if now >= prune_at and backing.is_there():
+                prune_at = now + _PRUNE_EVERY
+                await self._prune(backing)
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _prune(self, database: Store) -> None:
+    async def _prune(self, backing: Backing) -> None:
         self.tiers.retry_invalidations()
         try:
-            await database.prune(older_than=self._clock() - self._config.store.retention)
+            await backing.store.prune(older_than=self._clock() - self._config.store.retention)
         except StoreError:
             self._failed("prune")
 
-    def _opened(self, why: str | None, set_aside: OpenFailure | None) -> None:
-        self._opening_failure = None
-        if set_aside is not None:
-            self._metrics.store_set_aside(set_aside)
-            self._log.error("store_set_aside", why=why)
-        if self.current is not None and self.current.forgotten:
-            self._log.warning("rows_forgotten", resources=self.current.forgotten)
-        self._log.info("store_open", scope="replica", note="entities here are this replica's own, not shared")
-
-    def _not_opened(self, why: str) -> None:
-        if why != self._opening_failure:
-            self._opening_failure = why
-            self._log.error("store_degraded", why=why)
-
-    def _lost(self, loss: Loss, why: str | None) -> None:
-        self._metrics.store_lost(loss)
-        self._log.error("store_lost", loss=loss, why=why)
-        if loss == "taken":
-            self.tiers.distrust()
-
-    async def _remember(self) -> None:
-        await self.tiers.remember()
-
-    async def _bring_back(self, database: Store) -> None:
-        await self.tiers.bring_back(database)
+    def _tiers(self) -> TieredStore:
+        return self.tiers
 
     def _failed(self, operation: str) -> None:
         self._metrics.store_failed(operation)
         if self._may_log():
-            why = None if self._database is None else self._database.last_failure
+            why = None if self._backing is None else self._backing.last_failure()
             self._log.error("store_failed", operation=operation, why=why)

@@ -17,6 +17,7 @@ from proxy.core.http.varying import Varying
 from proxy.core.policy import Limits
 from proxy.entities import Entities
 from proxy.fetcher import Fetcher
+from proxy.fleet import Fleet
 from proxy.invalidations import Invalidations
 from proxy.keeper import Keeper, has_own_copies
 from proxy.lane import Lane
@@ -30,7 +31,7 @@ from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.bulk import BulkHandler
 from proxy.web.handshake import openapi
-from proxy.web.handshake.api import SCOPE, calls_of
+from proxy.web.handshake.api import calls_of
 from proxy.web.handshake.face import Face
 from proxy.web.handshake.guard import Guard
 from proxy.web.handshake.router import HandshakeRouter
@@ -146,8 +147,10 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
     config = parts.config.handshake
     faces = [_face(parts, resource) for resource in known.values()]
     shapes = [face.shape for face in faces]
-    instance = Instance(parts.config, shapes, __version__, SCOPE, parts.started_at)
-    calls = [*calls_of(faces), feed(instance, parts.measured, parts.invalidations, parts.clock)]
+    # What is changed in SQLite or in memory is changed in this replica alone.
+    scope = "replica" if parts.store.sharing is None else "shared"
+    instance = Instance(parts.config, shapes, __version__, scope, parts.started_at)
+    calls = [*calls_of(faces, scope), feed(instance, parts.measured, parts.invalidations, parts.clock)]
     document = openapi.document(calls, shapes, version=__version__, secured=config.token_file is not None)
     token_file = SecretFile(config.token_file, one_line=True) if config.token_file else None
     if token_file is not None:
@@ -182,6 +185,12 @@ def _face(parts: Parts, resource: Resource) -> Face:
         clock=parts.clock,
     )
     return Face.of(EntityShape.of(resource.name, config, answer, local), entities, parts.clock)
+
+
+def _fleet(parts: Parts, name: str, config: ResourceConfig, fetcher: Fetcher) -> Fleet | None:
+    if parts.store.sharing is None or config.storage != "database":
+        return None
+    return Fleet(name, parts.store.sharing, timeout=fetcher.timeout, metrics=parts.metrics, clock=parts.clock)
 
 
 def _passthrough(parts: Parts, upstream: Upstream) -> PassThrough:
@@ -224,6 +233,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         max_waiters=parts.config.limits.connections,
         max_pending=upstream.config.max_pending,
         on_wait=parts.tracing.shared.link if parts.tracing else None,
+        fleet=_fleet(parts, name, config, fetcher),
     )
     resolver = Resolver(
         loader,

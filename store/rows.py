@@ -146,6 +146,10 @@ class Rows:
         self._rowless = None
         return await self._counted("reserve", self._database.reserve_many(keys, at=at))
 
+    def changed_elsewhere(self, key: Key) -> None:
+        """Another replica has changed the row, and not its representation."""
+        self._changes.changed(key)
+
     async def longest_unsynced(
         self, resource: str, *, before: float, after: Position | None, limit: int
     ) -> tuple[list[Entry], Position | None]:

@@ -14,6 +14,8 @@ from store.memory import MemoryTier
 from store.pending import all_of
 from store.rowless import Rowless
 from store.rows import GetNow, Rows
+from store.shared import SharedStore
+from store.sharing import SharedBy, Sharing
 from store.write_behind import WriteBehind
 
 T = TypeVar("T")
@@ -29,6 +31,8 @@ class TieredStore:
     `usable_until(entry)` is when the entry is of no use any more (epoch seconds, like `clock`). Puts that nobody waits
     for are gathered for `put_gathers` seconds, into one transaction. `on_lookup(resource, tier, result)`: tier memory
     or database, result hit, miss or error.
+    A database that is `shared` gets what was fetched under a lease alone, and `sharing` keeps memory coherent with what
+    others change there.
     `on_error(operation)`: get, put, invalidate, erase, find, reserve, change, unsynced, check or stats, as the database
     failed it; queue_full when a write was not queued because the database is behind by `max_pending` keys, or by
     `store.write_behind.MAX_BYTES`. The database is its opener's to close, after this.
@@ -50,8 +54,11 @@ class TieredStore:
         is_there: Callable[[], bool] = lambda: True,
         get_now: GetNow = lambda _keys: None,
         put_gathers: float = 0.0,
+        shared: tuple[SharedStore, SharedBy] | None = None,
     ) -> None:
         self.memory = memory
+        self.sharing: Sharing | None = None
+        """Where the database is shared with other replicas."""
         self._database = database
         self._clock = clock
         self._usable_until = usable_until
@@ -77,6 +84,7 @@ class TieredStore:
                 clock=clock,
                 on_missed=self._catch_up.missed,
                 on_emptied=self._emptied,
+                on_refused=self._refused,
                 gathers=put_gathers,
             )
             self._rows = Rows(
@@ -93,6 +101,19 @@ class TieredStore:
                 get_now=get_now,
                 clock=clock,
             )
+            if shared is not None:
+                self.sharing = Sharing(
+                    shared[0],
+                    memory,
+                    self._behind,
+                    self._rows,
+                    self._catch_up,
+                    self._generations,
+                    self._erasures,
+                    shared[1],
+                    promote=self._promote,
+                    on_error=on_error,
+                )
 
         self._confirming = Confirming(
             memory,
@@ -109,6 +130,15 @@ class TieredStore:
         """Whether answers may be missing, or not durable, for want of a working database."""
         is_missing = bool(self._tables) and (self._database is None or not self._is_there())
         return is_missing or bool(self._failing)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether others may have changed what memory has, and nothing is heard of them (`Sharing.believed`)."""
+        return self.sharing is not None and not self.sharing.is_coherent
+
+    def believed(self, entry: Entry, now: float) -> Entry:
+        """The entry as it may be used at `now` (epoch seconds): see `Sharing.believed`."""
+        return entry if self.sharing is None else self.sharing.believed(entry, now)
 
     def peek(self, key: Key) -> Entry | None:
         """What memory has."""
@@ -184,7 +214,8 @@ class TieredStore:
             if self.degraded:
                 self._catch_up.replaced(entity)
             self.memory.discard(entity)
-            if self._behind is not None and self._has_row(entity):
+            if self._behind is not None and (self._has_row(entity) or self.sharing is not None):
+                # Others may have in memory what has no row.
                 waiters.append(self._behind.invalidate(entity))
         return all_of(waiters)
 
@@ -213,7 +244,7 @@ class TieredStore:
         self._generations.invalidated(entity)
         self._catch_up.forget(entity)
         self.memory.discard(entity)
-        if self._is_rowless(entity):
+        if self._is_rowless(entity) and self.sharing is None:
             return
         if self._behind is None:
             raise StoreError("erase: there is no database")
@@ -254,6 +285,8 @@ class TieredStore:
         self._failing &= {"erase"}
         self._catch_up.settled()
         self._behind.retry_invalidations()
+        if self.sharing is not None:
+            missing = await self.sharing.leased_again(missing)
         self._catch_up.again(missing, self._queue)
         await self._behind.flush()
         if "erase" in self._failing:
@@ -364,6 +397,10 @@ class TieredStore:
         entry = write.entry
         if self._behind is None or entry.absent or entry.item is None or not self._has_row(entry.key):
             return False
+        if self.sharing is not None and write.lease is None:
+            # What others have done to it since it was fetched nobody knows: it is stored once that is known.
+            self._catch_up.missed(entry.key)
+            return False
         is_queued = self._behind.put(write)
         if not is_queued:
             self._on_error("queue_full")
@@ -376,6 +413,11 @@ class TieredStore:
             self.memory.put(confirmed, self._usable_until(confirmed))
         elif held is not None and self._behind is not None and not self._behind.is_forgotten(sent.key):
             self._catch_up.learned(confirmed)
+
+    def _refused(self, sent: Entry) -> None:
+        """Another replica has changed the entity, or stored it, since this was fetched."""
+        if self.memory.look_at(sent.key) is sent:
+            self.memory.drop(sent.key)
 
     async def _emptied(self) -> None:
         await self._catch_up.unconfirm(self.memory.keys())

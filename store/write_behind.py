@@ -43,9 +43,10 @@ class WriteBehind:
     invalidation for the batch that its put is under way in. Otherwise an invalidation waits for no put: a database
     takes it while it makes room.
 
-    `on_confirmed(sent, confirmed)` brings each entry back as the database holds it; after `on_emptied()` it may not
-    hold what it has confirmed. `on_result(operation, ok)` is told of each batch of invalidations or erasures, of each
-    batch with puts that went well, and of each put that did not.
+    `on_confirmed(sent, confirmed)` brings each entry back as the database holds it, `on_refused(sent)` one that it did
+    not take, for something has happened since; after `on_emptied()` it may not hold what it has confirmed.
+    `on_result(operation, ok)` is told of each batch of invalidations or erasures, of each batch with puts that went
+    well, and of each put that did not.
 
     For `gathers` seconds a put waits for others, unless somebody waits for it: a transaction costs as much as some
     thirty rows of it.
@@ -60,12 +61,14 @@ class WriteBehind:
         max_pending: int,
         clock: Callable[[], float],
         on_missed: Callable[[Key], None] = lambda _key: None,
+        on_refused: Callable[[Entry], None] = lambda _sent: None,
         on_emptied: Callable[[], Awaitable[None]] | None = None,
         gathers: float = 0.0,
     ) -> None:
         self._database = database
         self._on_emptied = on_emptied
         self._on_missed = on_missed
+        self._on_refused = on_refused
         self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_result = on_result
@@ -185,6 +188,16 @@ class WriteBehind:
             if not self._quiet[key]:
                 del self._quiet[key]
             self._wake_put.set()
+
+    async def forgotten_by_now(self, keys: Iterable[Key]) -> None:
+        """Return when the database knows what it had to forget of these, or has failed."""
+        waiting = (many.get(key) for key in keys for many in (self._forgetting, self._invalidations))
+        if waiters := [new_waiter(one.waiters) for one in waiting if one is not None]:
+            await asyncio.wait(waiters)
+
+    def overtaken(self, key: Key) -> None:
+        """Something has happened to the entity since what waits was put: it is not written any more."""
+        self._drop(key, "something has happened since")
 
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
@@ -371,9 +384,12 @@ class WriteBehind:
         outcomes = await self._try_put([put.write for put in batch.values()])
         if any(isinstance(outcome, Entry) for outcome in outcomes.values()):
             self._on_result("put", True)  # noqa: FBT003 - the hook's shape
-        for key, outcome in outcomes.items():
-            put = batch[key]
-            if isinstance(outcome, Entry):
+        for key, put in batch.items():
+            outcome = outcomes.get(key)
+            if outcome is None:
+                self._on_refused(put.write.entry)
+                fail(put.waiters, Invalidated("put: something has happened since"))
+            elif isinstance(outcome, Entry):
                 # Written over, what was to be forgotten is gone.
                 self._unforgotten.pop(key, None)
                 self._on_confirmed(put.write.entry, outcome)
@@ -384,7 +400,7 @@ class WriteBehind:
                 self._on_result("put", False)  # noqa: FBT003 - the hook's shape
                 fail(put.waiters, as_store_error("put", outcome))
 
-    async def _try_put(self, writes: list[Write]) -> dict[Key, Entry | BaseException]:
+    async def _try_put(self, writes: list[Write]) -> dict[Key, Entry | BaseException | None]:
         try:
             return dict(await self._database.put_many(writes))
         except Exception as error:  # noqa: BLE001 - as above
@@ -395,6 +411,6 @@ class WriteBehind:
         outcomes = await asyncio.gather(*singly, return_exceptions=True)
         keys = [write.entry.key for write in writes]
         return {
-            key: outcome if isinstance(outcome, BaseException) else outcome[key]
+            key: outcome if isinstance(outcome, BaseException) else outcome.get(key)
             for key, outcome in zip(keys, outcomes, strict=True)
         }

@@ -2,24 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-
-from store.entry import Entry, Key
+from store.entry import Key
 from store.postgres.changes import by_resource
 from store.postgres.pool import Connection
 from store.postgres.rows import Reader, of_text
 from store.postgres.statements import TableStatements, text
-
-
-class Claim(Struct, frozen=True):
-    """What came of a wish to fetch an entity."""
-
-    is_granted: bool
-    """Whether the caller is the one who fetches it."""
-    row: Entry | None
-    """As it stands, read after that."""
-    holder: float = 0.0
-    """Until when somebody has the lease (epoch seconds of the server), 0 if nobody has: it changes with who has it."""
+from store.shared import Claim
 
 
 async def claim(

@@ -1,4 +1,4 @@
-"""The shared database: `store.base.Store` on PostgreSQL, for any number of replicas."""
+"""The shared database: `store.shared.SharedStore` on PostgreSQL, for any number of replicas."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -13,9 +13,8 @@ from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.operation import OnOperation, Operation
 from store.postgres import changes, leases
 from store.postgres.adoption import adopt_all
-from store.postgres.changes import Cursor, News, by_resource
+from store.postgres.changes import by_resource
 from store.postgres.errors import FOREIGN_ERRORS, store_error
-from store.postgres.leases import Claim
 from store.postgres.pool import COMMAND_WITHIN, Connection, Pool
 from store.postgres.room import Room
 from store.postgres.rows import Reader, is_text, of_text
@@ -23,6 +22,7 @@ from store.postgres.schema import prepare
 from store.postgres.statements import TableStatements
 from store.postgres.writing import change_row, put_all, reserve_all
 from store.row_values import INTERNAL_ID
+from store.shared import Claim, Cursor, News
 from store.times import moment
 
 T = TypeVar("T")
@@ -45,8 +45,8 @@ _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class PostgresStore:
-    """`store.base.SharedStore` on one server, which may go and come back: `open` connects, and its owner calls it again
-    while `is_there` is false. Until then every call raises StoreError.
+    """`store.shared.SharedStore` on one server, which may go and come back: `open` connects, and its owner calls it
+    again while `is_there` is false. Until then every call raises StoreError.
 
     `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, erase, unsynced,
     page, adopt, stats, prune, claim, release and changes.
@@ -126,7 +126,7 @@ class PostgresStore:
         """Forget the representations for every use, and log it for the other replicas; keep rows, ids and local
         attributes. Raises StoreError."""
         # What has no table here is in the memory of others, too.
-        if keys := [key for key in keys if is_text(key.id)]:
+        if keys := [key for key in keys if not key.variant and is_text(key.id)]:
             await self._write("invalidate", partial(self._invalidate, keys))
 
     async def invalidate_all(self) -> None:
@@ -190,7 +190,8 @@ class PostgresStore:
         No query finds them once this returns. Bytes of them stay in the server's files until it has vacuumed and
         written over them, and in its log and backups: those are its operator's.
         """
-        if keys := [key for key in keys if self._has_row(key) and is_text(key.id)]:
+        # What has no table here is in the memory of others, too.
+        if keys := [key for key in keys if not key.variant and is_text(key.id)]:
             await self._write("erase", partial(self._erase, keys))
 
     async def longest_unsynced(
@@ -277,7 +278,7 @@ class PostgresStore:
     async def claim_many(
         self, keys: Sequence[Key], token: int, *, seconds: float, is_forced: bool = False
     ) -> dict[Key, Claim]:
-        """See `store.base.SharedStore`."""
+        """See `store.shared.SharedStore`."""
         keys = [key for key in keys if self._has_row(key) and is_text(key.id)]
         claim = partial(
             leases.claim,
@@ -290,7 +291,7 @@ class PostgresStore:
         return await self._write("claim", claim) if keys else {}
 
     async def release_many(self, keys: Sequence[Key], token: int) -> None:
-        """See `store.base.SharedStore`."""
+        """See `store.shared.SharedStore`."""
         if keys := [key for key in keys if is_text(key.id)]:
             await self._write("release", partial(leases.release, keys=keys, token=token))
 
@@ -371,7 +372,7 @@ class PostgresStore:
     async def _erase(self, keys: Sequence[Key], connection: Connection) -> None:
         async with connection.transaction():
             await leases.void(connection, keys)
-            for resource, ids in by_resource(keys).items():
+            for resource, ids in by_resource([key for key in keys if self._has_row(key)]).items():
                 await connection.execute(self._tables[resource][0].erase, ids)
             await changes.write(connection, keys, "erased", self._origin)
 
@@ -379,7 +380,7 @@ class PostgresStore:
         async with connection.transaction():
             for resource in resources:
                 await connection.execute("DELETE FROM handshake_proxy.leases WHERE resource = $1", resource)
-            await changes.write(connection, [Key("", "")], "all", self._origin)
+            await changes.write(connection, [Key("", "")], changes.ALL, self._origin)
 
     async def _count(self, at: float, connection: Connection) -> dict[str, tuple[int, int, int]]:
         for resource, (statements, _) in self._tables.items():

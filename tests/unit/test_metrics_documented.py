@@ -29,7 +29,7 @@ def _documented() -> list[Row]:
 
 def _registered() -> list[Row]:
     rows = []
-    for metric in Metrics().registry._collector_to_names:
+    for metric in Metrics(is_shared=True).registry._collector_to_names:
         assert isinstance(metric, MetricWrapperBase)
         suffix = "_total" if isinstance(metric, Counter) else ""
         rows.append(
@@ -48,4 +48,4 @@ def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
 
 
 def test_every_metric_explains_itself() -> None:
-    assert all(family.documentation.endswith(".") for family in Metrics().registry.collect())
+    assert all(family.documentation.endswith(".") for family in Metrics(is_shared=True).registry.collect())

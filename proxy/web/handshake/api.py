@@ -7,13 +7,9 @@ from proxy.web.handshake.call import Call
 from proxy.web.handshake.explained import explain
 from proxy.web.handshake.face import Face
 
-# Of SQLite and of memory: what is changed here is changed in this replica alone.
-SCOPE = "replica"
-"""How far an erasure reaches."""
 
-
-def calls_of(faces: Sequence[Face]) -> list[Call]:
-    """The calls about these resources."""
+def calls_of(faces: Sequence[Face], scope: str) -> list[Call]:
+    """The calls about these resources; an erasure reaches as far as `scope` says: a replica, or all of them."""
     named = {face.shape.name: face for face in faces}
     calls = [fetched.login(named["user"], named["business"])] if {"user", "business"} <= named.keys() else []
     for face in faces:
@@ -26,7 +22,7 @@ def calls_of(faces: Sequence[Face]) -> list[Call]:
             explain(face),
             local.stale(face),
             local.get(face),
-            local.delete(face, SCOPE),
+            local.delete(face, scope),
         ]
         if face.shape.local:
             calls.append(local.patch(face))
