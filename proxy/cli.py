@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EXIT_CONFIG = 2
 _PROBE_TIMEOUT = 3.0
 _NO_TRACING = "needs an extra that is not installed: pip install 'handshake-proxy[tracing]'"
+_NO_POSTGRES = "postgresql needs an extra that is not installed: pip install 'handshake-proxy[postgres]'"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     ]
     export = add("export", _export, "write the store as JSON lines; serve may run meanwhile")
     export.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard output")
-    taking = add("import", _import, "take over rows from JSON lines; serve must not run meanwhile")
+    taking = add(
+        "import", _import, "take over rows from JSON lines; with SQLite, serve must not run meanwhile"
+    )
     taking.add_argument("file", metavar="FILE", help="- is standard input")
     for command in (*plain, export, taking):
         command.add_argument(
@@ -81,6 +85,8 @@ def _load(arguments: argparse.Namespace) -> "Config":
         problems.append(Problem("resources", str(error)))
     if config.tracing.endpoint is not None and (problem := _problem_of_tracing()):
         problems.append(problem)
+    if config.store.is_shared and find_spec("asyncpg") is None:
+        problems.append(Problem("store.url", _NO_POSTGRES))
     if problems:
         raise ConfigError(problems)
     return config

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
+from typing import Protocol
 from uuid import UUID, uuid5
 
 from config.model import Config
+from config.url import redact
 from proxy.attributes import LOCAL_ATTRIBUTES
 from proxy.core.bulk import AnswerShape, NotUnderstood, TooComplex
 from proxy.core.json_lines import RowShape
@@ -80,9 +81,33 @@ def derive_id(namespace: UUID, key: Key, attempt: int) -> str:
     return str(uuid5(namespace, f"{key.resource}:{key.id}{suffix}"))
 
 
+class Source(Protocol):
+    """A database as an export has it."""
+
+    @property
+    def left_out(self) -> int:
+        """How many rows were left out, for they were not what had been put there."""
+        ...
+
+    async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
+        """`store.base.Store.page`."""
+        ...
+
+    async def count(self) -> int:
+        """How many rows have a representation."""
+        ...
+
+    async def close(self) -> None:
+        """Idempotent."""
+        ...
+
+
 async def open_for_import(config: Config) -> Store:
-    """The database for this process alone; one that can't be opened stays as it is. Raises StoreError."""
-    path = _path(config)
+    """SQLite's for this process alone, PostgreSQL's beside the replicas that share it; a file that can't be opened
+    stays as it is. Raises StoreError."""
+    path = config.store.sqlite_path
+    if path is None:
+        return await _open_shared(config)
     try:
         return await SqliteStore.open(
             path,
@@ -96,9 +121,19 @@ async def open_for_import(config: Config) -> Store:
         raise StoreError(f"{path}: {error}{hint}") from None
 
 
-async def open_for_export(config: Config) -> SqliteReader:
-    """The database to look at, which another process may have. Raises StoreError."""
-    path = _path(config)
+async def open_for_export(config: Config) -> Source:
+    """The database to look at, which other processes may have. Raises StoreError."""
+    path = config.store.sqlite_path
+    if path is None:
+        from store.postgres.reader import PostgresReader  # noqa: PLC0415 - an extra, not imported for nothing
+
+        settings = config.store
+        try:
+            return await PostgresReader.open(
+                settings.url, table_specs(config), prepared=settings.prepared_statements
+            )
+        except StoreError as error:
+            raise StoreError(f"{redact(settings.url)}: {error}") from None
     if not path.exists():
         raise StoreError(f"{path}: there is no database")
     try:
@@ -107,8 +142,19 @@ async def open_for_export(config: Config) -> SqliteReader:
         raise StoreError(f"{path}: {error}") from None
 
 
-def _path(config: Config) -> Path:
-    path = config.store.sqlite_path
-    if path is None:
-        raise StoreError("store.url: postgresql arrives in a later version")
-    return path
+async def _open_shared(config: Config) -> Store:
+    from store.postgres.pool import Pool  # noqa: PLC0415 - likewise
+    from store.postgres.store import PostgresStore  # noqa: PLC0415
+
+    store = PostgresStore(
+        Pool(config.store.url, connections=1, prepared=config.store.prepared_statements),
+        table_specs(config),
+        max_bytes=config.store.max_bytes,
+        derive_id=partial(derive_id, config.handshake.namespace),
+        on_operation=lambda *_: None,
+    )
+    try:
+        await store.open()
+    except StoreError as error:
+        raise StoreError(f"{redact(config.store.url)}: {error}") from None
+    return store

@@ -17,15 +17,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from config.model import Config
 from config.units import format_size
 from proxy.core.json_lines import BadLine, parse, render
 from proxy.progress import Progress
-from proxy.stores import open_for_export, open_for_import, row_shapes
+from proxy.stores import Source, open_for_export, open_for_import, row_shapes
 from store.base import Adopted, Store, StoreError
-from store.entry import Entry, Write
+from store.entry import Write
 
 _PAGE_ROWS = 1_000
 """Rows of one look into the store."""
@@ -45,15 +45,7 @@ class TransferError(Exception):
     """What ended a transfer, for the operator; names no entity."""
 
 
-class Pages(Protocol):
-    """What an export needs of a store."""
-
-    async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
-        """`store.base.Store.page`."""
-        ...
-
-
-async def export_rows(store: Pages, config: Config, sink: BinaryIO, progress: Progress) -> None:
+async def export_rows(store: Source, config: Config, sink: BinaryIO, progress: Progress) -> None:
     """Write every row to `sink`. Raises StoreError, OSError."""
     for resource, shape in row_shapes(config).items():
         after: str | None = None

@@ -16,7 +16,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from k8s.dashboards.panels import DATASOURCE
-from k8s.dashboards.rows import ROWS, STATS
+from k8s.dashboards.rows import ROWS
+from k8s.dashboards.stats import STATS
 
 UID: Final = "handshake-proxy"
 _ALL: Final = VariableOption(selected=True, text="All", value="$__all")

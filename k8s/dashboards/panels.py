@@ -23,6 +23,14 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+SECONDS, SHARE, BYTES = "s", "percentunit", "bytes"
+REQUESTS, IDS, COUNT = "reqps", "cps", "short"
+"""Units, by Grafana's names."""
+
+INSTANCE: Final = "{{pod}} {{instance}}"
+"""The legend of what each instance has for itself."""
+
 _STAT_WIDTH, _STAT_HEIGHT = 3, 4  # eight in a row
 _GRAPH_WIDTH, _GRAPH_HEIGHT = 8, 8  # three in a row
 

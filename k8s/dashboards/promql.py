@@ -4,6 +4,9 @@ SELECTED = ('job=~"$job"', 'namespace=~"$namespace"', 'pod=~"$pod"')
 """What every query is narrowed by. "All" is `.*`, which also fits where there is no such label."""
 
 RESOURCE = 'resource=~"$resource"'
+COPIES = 'result=~"hit|stale|negative"'
+"""Ids that were answered from what is held."""
+
 _OWN = "inspector([.]page)?|openapi|handshake"
 USED = f'route!~"{_OWN}"'
 """What an application asks: not the Inspector, which asks every other second, nor what is no call."""

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from store.base import Adopted, DeriveId
 from store.entry import Column, Key, Write
 from store.postgres.pool import Connection
+from store.postgres.reading import Tables
 from store.postgres.rows import of_text, parameters_of, text_of
 from store.postgres.statements import TableStatements
-from store.postgres.writing import Tables, free_ids, stored_value
+from store.postgres.writing import free_ids, stored_value
 
 
 class _Row(NamedTuple):

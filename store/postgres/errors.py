@@ -1,5 +1,7 @@
 """What asyncpg raises, and what it means for whoever asked."""
 
+import os
+from socket import gaierror
 from typing import Final
 
 import asyncpg
@@ -52,7 +54,11 @@ def error_name(error: BaseException) -> str:
     """For a log, since it quotes nothing: the server's word for it and its code, or the kind of error."""
     code = getattr(error, "sqlstate", None)
     name = type(error).__name__
-    return f"{name} ({code})" if isinstance(code, str) else name
+    if isinstance(code, str):
+        return f"{name} ({code})"
+    if isinstance(error, OSError) and error.errno:
+        return f"{name} ({error.strerror if isinstance(error, gaierror) else os.strerror(error.errno)})"
+    return name
 
 
 def store_error(operation: str, error: BaseException) -> StoreError:

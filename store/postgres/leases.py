@@ -39,6 +39,11 @@ async def release(connection: Connection, keys: Sequence[Key], token: int) -> No
         await connection.execute(text("release"), resource, ids, token)
 
 
+async def void_all(connection: Connection, resource: str) -> None:
+    """The same of all entities of a resource."""
+    await connection.execute("DELETE FROM handshake_proxy.leases WHERE resource = $1", resource)
+
+
 async def void(connection: Connection, keys: Sequence[Key]) -> None:
     """Nothing that was fetched before may be stored any more."""
     for resource, ids in by_resource(keys).items():

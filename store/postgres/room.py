@@ -89,9 +89,7 @@ class Room:
         too_much = 1 - _ROOMY * self._max_bytes / sum(used.values())
         total = 0
         for statements in used:
-            held = await connection.fetchval(
-                f"SELECT count(*) FROM {statements.table} WHERE invalidated = {HELD}"  # noqa: S608 - quoted
-            )
+            held = await connection.fetchval(statements.held)
             wanted = ceil(held * too_much)
             for start in range(0, min(wanted, _BATCHES * _ROWS), _ROWS):
                 rows = min(_ROWS, wanted - start)

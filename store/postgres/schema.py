@@ -4,6 +4,8 @@ configuration asks for. Nothing is ever dropped because it is no longer configur
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from store.base import TableSpec
 from store.postgres.errors import OpenError
 from store.postgres.pool import Connection
@@ -25,6 +27,29 @@ async def prepare(connection: Connection, tables: Sequence[TableSpec]) -> list[s
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await _migrate(connection)
         return [spec.resource for spec in tables if await _follow(connection, spec)]
+
+
+async def check(connection: Connection, tables: Sequence[TableSpec]) -> list[TableSpec]:
+    """As much of the tables as there is; to be read, not to be migrated.
+
+    Raises OpenError for another schema than the program's, and the driver's errors.
+    """
+    applied = set()
+    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is not None:
+        rows = await connection.fetch(f"SELECT name FROM {SCHEMA}.migrations")  # noqa: S608 - a constant
+        applied = {row[0] for row in rows}
+    if not applied:
+        raise OpenError("open: there is no store in this database yet: start the proxy once")
+    if applied != set(migrations()):
+        raise OpenError("open: the database has the schema of another version of the program")
+    found = []
+    for spec in tables:
+        known = await _columns(connection, TableStatements(spec).table)
+        if known:
+            local = tuple(column for column in spec.local_columns if column[0] in known)
+            columns = tuple(name for name in spec.columns if name in known)
+            found.append(replace(spec, columns=columns, local_columns=local))
+    return found
 
 
 async def _migrate(connection: Connection) -> None:
@@ -49,14 +74,7 @@ async def _follow(connection: Connection, spec: TableSpec) -> bool:
     statements = TableStatements(spec)
     if await connection.fetchval("SELECT to_regclass($1)", statements.table) is None:
         await connection.execute(statements.make)
-    known = {
-        row[0]
-        for row in await connection.fetch(
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0"
-            " AND NOT attisdropped",
-            statements.table,
-        )
-    }
+    known = await _columns(connection, statements.table)
     configured = [(name, "text") for name in spec.columns]
     configured += [(name, LOCAL_TYPES[kind]) for name, kind in spec.local_columns]
     for name, kind in configured:
@@ -84,3 +102,13 @@ async def _follow(connection: Connection, spec: TableSpec) -> bool:
     )
     await connection.execute(f"DELETE FROM {SCHEMA}.leases WHERE resource = $1", spec.resource)  # noqa: S608
     return True
+
+
+async def _columns(connection: Connection, table: str) -> set[str]:
+    """Of the table as it is; none if there is no table."""
+    rows = await connection.fetch(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0"
+        " AND NOT attisdropped",
+        table,
+    )
+    return {row[0] for row in rows}

@@ -78,6 +78,7 @@ class TableStatements:
         self.page = self._filled("page")
         self.unsynced = self._filled("unsynced")
         self.count = self._filled("count")
+        self.held = self._filled("held")
         self.used = self._filled("used")
         self.oldest = self._filled("oldest")
         self.evict = self._filled("evict")

@@ -2,28 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from time import monotonic
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.operation import OnOperation, Operation
-from store.postgres import changes, leases
+from store.postgres import changes, forgetting, leases
 from store.postgres.adoption import adopt_all
-from store.postgres.changes import by_resource
 from store.postgres.errors import FOREIGN_ERRORS, store_error
 from store.postgres.pool import COMMAND_WITHIN, Connection, Pool
+from store.postgres.reading import Counter, find, get_all, page, unsynced
 from store.postgres.room import Room
-from store.postgres.rows import Reader, is_text, of_text
+from store.postgres.rows import Reader, is_text
 from store.postgres.schema import prepare
 from store.postgres.statements import TableStatements
 from store.postgres.writing import change_row, put_all, reserve_all
 from store.row_values import INTERNAL_ID
 from store.shared import Claim, Cursor, News
-from store.times import moment
 
 T = TypeVar("T")
 
@@ -32,16 +29,6 @@ _PREPARE_WITHIN: Final = 60.0
 
 _LONG: Final = 60.0
 """Seconds for what nobody waits for with a request: imports, counts, evictions."""
-
-_COUNT_SHARE: Final = 100
-"""A count is good for so many times as long as it took: it costs a hundredth of the server's time at the most."""
-
-_DEAR: Final = 0.05
-"""Seconds above which a count is dear."""
-
-_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
-_FIRST: Final = "00000000-0000-0000-0000-000000000000"
-"""No UUID comes before it."""
 
 
 class PostgresStore:
@@ -69,7 +56,7 @@ class PostgresStore:
         self._origin = str(uuid4())
         self._room = Room(self._tables, max_bytes=max_bytes, derive_id=derive_id)
         self._running: set[asyncio.Task[Any]] = set()
-        self._counted: dict[str, tuple[float, tuple[int, int, int]]] = {}
+        self._counter = Counter(self._tables)
         self._is_closed = False
         self.forgotten: list[str] = []
         """Resources whose rows the opening has forgotten, for they were filled in another's name."""
@@ -98,7 +85,7 @@ class PostgresStore:
         )
         self.forgotten += forgotten
         if forgotten:
-            await self._write("invalidate", partial(self._log_all, forgotten))
+            await self._forget_all(forgotten)
 
     def holds(self, resource: str) -> bool:
         """Whether the resource has a table here."""
@@ -106,7 +93,8 @@ class PostgresStore:
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """The entries that there are; an invalidated row comes back as a husk. Raises StoreError."""
-        return await self._read("get", partial(self._get, keys))
+        keys = [key for key in keys if self._has_row(key) and is_text(key.id)]
+        return await self._read("get", partial(get_all, tables=self._tables, keys=keys)) if keys else {}
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """Store representations in one statement a resource; each as it now stands, once it is durable.
@@ -127,12 +115,13 @@ class PostgresStore:
         attributes. Raises StoreError."""
         # What has no table here is in the memory of others, too.
         if keys := [key for key in keys if not key.variant and is_text(key.id)]:
-            await self._write("invalidate", partial(self._invalidate, keys))
+            forget = partial(forgetting.invalidate, tables=self._tables, keys=keys, origin=self._origin)
+            await self._write("invalidate", forget)
 
     async def invalidate_all(self) -> None:
         """Forget every representation for every use, and have the other replicas forget what they have in memory. Rows
         go, unless they could not be made again. Raises StoreError."""
-        await self._write("invalidate", partial(self._log_all, list(self._tables)))
+        await self._forget_all(list(self._tables))
         while await self._write("invalidate", self._room.evict_some, within=_LONG):
             pass
 
@@ -140,7 +129,8 @@ class PostgresStore:
         """The external id of the row with that internal id (lower-case UUID), if there is one. Raises StoreError."""
         if resource not in self._tables or not INTERNAL_ID.fullmatch(internal_id):
             return None
-        return await self._read("find", partial(self._find, resource, internal_id))
+        statements, _ = self._tables[resource]
+        return await self._read("find", partial(find, statements=statements, internal_id=internal_id))
 
     async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
         """Each as it stands, once that is durable; a husk, last synced `at` (epoch seconds), where there was no row.
@@ -154,7 +144,7 @@ class PostgresStore:
 
         async def work(connection: Connection) -> dict[Key, Entry]:
             await reserve_all(connection, self._tables, keys, self._derive_id, at=at)
-            return await self._get(keys, connection)
+            return await get_all(connection, self._tables, keys)
 
         return await self._write("reserve", work)
 
@@ -192,7 +182,9 @@ class PostgresStore:
         """
         # What has no table here is in the memory of others, too.
         if keys := [key for key in keys if not key.variant and is_text(key.id)]:
-            await self._write("erase", partial(self._erase, keys))
+            await self._write(
+                "erase", partial(forgetting.erase, tables=self._tables, keys=keys, origin=self._origin)
+            )
 
     async def longest_unsynced(
         self, resource: str, *, before: float, after: Position | None, limit: int
@@ -201,14 +193,8 @@ class PostgresStore:
         first, from behind `after` on. Raises StoreError."""
         if resource not in self._tables:
             return []
-        statements, reader = self._tables[resource]
-
-        async def work(connection: Connection) -> list[Entry]:
-            place = (moment(after.last_synced_at), after.internal_id) if after else (_EARLIEST, _FIRST)
-            rows = await connection.fetch(statements.unsynced, moment(before), *place, limit)
-            return reader.entries(rows)
-
-        return await self._read("unsynced", work)
+        listing = partial(unsynced, table=self._tables[resource], before=before, after=after, limit=limit)
+        return await self._read("unsynced", listing)
 
     async def page(self, resource: str, *, after: str | None, limit: int) -> list[Entry]:
         """Up to `limit` rows, husks too, in the order of their internal ids, from behind that of `after` on.
@@ -217,12 +203,8 @@ class PostgresStore:
         """
         if resource not in self._tables:
             return []
-        statements, reader = self._tables[resource]
-
-        async def work(connection: Connection) -> list[Entry]:
-            return reader.entries(await connection.fetch(statements.page, after, limit))
-
-        return await self._read("page", work, within=_LONG)
+        listing = partial(page, table=self._tables[resource], after=after, limit=limit)
+        return await self._read("page", listing, within=_LONG)
 
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
         """Take rows over, in one transaction, as another store or table had them; see `store.base.Store`. The replicas
@@ -256,11 +238,11 @@ class PostgresStore:
 
     async def stats(self, *, at: float) -> StoreStats:
         """Sizes and counts. Of many rows the last count is given again for a while. Raises StoreError."""
-        counts = await self._read("stats", partial(self._count, at), within=_LONG)
+        counts = await self._read("stats", partial(self._counter.count, at=at), within=_LONG)
         return StoreStats(
-            bytes=sum(size for _, _, size in counts.values()),
-            entities={resource: held for resource, (held, _, _) in counts.items()},
-            stale={resource: stale for resource, (_, stale, _) in counts.items()},
+            bytes=sum(count.bytes for count in counts.values()),
+            entities={resource: count.held for resource, count in counts.items()},
+            stale={resource: count.stale for resource, count in counts.items()},
         )
 
     async def prune(self, *, older_than: float) -> int:
@@ -314,6 +296,10 @@ class PostgresStore:
             await asyncio.wait(self._running)
         await self._pool.close()
 
+    async def _forget_all(self, resources: Sequence[str]) -> None:
+        forget = partial(forgetting.forget_all, resources=resources, origin=self._origin)
+        await self._write("invalidate", forget)
+
     def _has_row(self, key: Key) -> bool:
         return key.resource in self._tables and not key.variant
 
@@ -348,54 +334,6 @@ class PostgresStore:
             foreign=FOREIGN_ERRORS,
             as_ours=store_error,
         )
-
-    async def _get(self, keys: Sequence[Key], connection: Connection) -> dict[Key, Entry]:
-        found: dict[Key, Entry] = {}
-        for resource, ids in by_resource([k for k in keys if self._has_row(k) and is_text(k.id)]).items():
-            statements, reader = self._tables[resource]
-            entries = reader.entries(await connection.fetch(statements.get, ids))
-            found |= {entry.key: entry for entry in entries}
-        return found
-
-    async def _find(self, resource: str, internal_id: str, connection: Connection) -> str | None:
-        found: str | None = await connection.fetchval(self._tables[resource][0].find, internal_id)
-        return None if found is None else of_text(found)
-
-    async def _invalidate(self, keys: Sequence[Key], connection: Connection) -> None:
-        async with connection.transaction():
-            # First: a row that is being stored now is found by the second statement.
-            await leases.void(connection, keys)
-            for resource, ids in by_resource([key for key in keys if self._has_row(key)]).items():
-                await connection.execute(self._tables[resource][0].invalidate, ids)
-            await changes.write(connection, keys, "invalidated", self._origin)
-
-    async def _erase(self, keys: Sequence[Key], connection: Connection) -> None:
-        async with connection.transaction():
-            await leases.void(connection, keys)
-            for resource, ids in by_resource([key for key in keys if self._has_row(key)]).items():
-                await connection.execute(self._tables[resource][0].erase, ids)
-            await changes.write(connection, keys, "erased", self._origin)
-
-    async def _log_all(self, resources: Sequence[str], connection: Connection) -> None:
-        async with connection.transaction():
-            for resource in resources:
-                await connection.execute("DELETE FROM handshake_proxy.leases WHERE resource = $1", resource)
-            await changes.write(connection, [Key("", "")], changes.ALL, self._origin)
-
-    async def _count(self, at: float, connection: Connection) -> dict[str, tuple[int, int, int]]:
-        for resource, (statements, _) in self._tables.items():
-            good_until, _ = self._counted.get(resource, (0.0, None))
-            began = monotonic()
-            if began < good_until:
-                continue
-            row = await connection.fetchrow(statements.count, at)
-            assert row is not None  # noqa: S101 - an aggregate gives one
-            took = monotonic() - began
-            self._counted[resource] = (
-                monotonic() + (took * _COUNT_SHARE if took > _DEAR else 0.0),
-                (row[0], row[1], row[2]),
-            )
-        return {resource: counts for resource, (_, counts) in self._counted.items()}
 
 
 async def _touch(connection: Connection) -> None:

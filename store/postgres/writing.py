@@ -9,13 +9,11 @@ from store.base import DeriveId
 from store.entry import Column, Entry, Key, Write
 from store.postgres.changes import by_resource
 from store.postgres.pool import Connection
+from store.postgres.reading import Tables
 from store.postgres.rows import Reader, of_text, parameters_of, text_of
 from store.postgres.statements import TableStatements
 from store.row_values import local_of
 from store.times import moment
-
-Tables = Mapping[str, tuple[TableStatements, Reader]]
-"""By resource."""
 
 MAX_ATTEMPTS: Final = 8
 """Ids that are tried for a new entity. The first is taken only if it was imported for another one, the second only

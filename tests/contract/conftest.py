@@ -6,24 +6,39 @@ from pathlib import Path
 import pytest
 
 from store.base import Store
-from tests.unit.store.samples import open_store
+from tests.postgres.fixtures import database, postgres
+from tests.postgres.server import Database
+from tests.unit.store.samples import open_shared, open_store
+
+__all__ = ["database", "postgres"]
 
 Opener = Callable[[], Awaitable[Store]]
 
 
-def sqlite(directory: Path) -> Opener:
+def sqlite(request: pytest.FixtureRequest) -> Opener:
+    directory: Path = request.getfixturevalue("tmp_path")
+
     async def opener() -> Store:
         return await open_store(directory / "contract.db")
 
     return opener
 
 
-ENGINES = {"sqlite": sqlite}
+def postgresql(request: pytest.FixtureRequest) -> Opener:
+    one: Database = request.getfixturevalue("database")
+
+    async def opener() -> Store:
+        return await open_shared(one.url)
+
+    return opener
+
+
+ENGINES = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 @pytest.fixture(params=list(ENGINES))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return ENGINES[request.param](tmp_path)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -128,12 +129,18 @@ def test_a_file_that_is_not_there_is_named_and_no_database_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_postgresql_is_for_later(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    config = configured(tmp_path, HANDSHAKE_STORE__URL="postgresql://proxy:secret@db.example.org/proxy")
-    file = write_lines(tmp_path / "in", [user("a")])
-    for run in (partial(import_from, file), partial(export_to, None)):
-        assert run(config) == 1
-        assert capfd.readouterr().err == "store.url: postgresql arrives in a later version\n"
+def test_a_server_that_is_not_there_is_named_without_its_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        where = f"127.0.0.1:{nobody.getsockname()[1]}/proxy"
+        config = configured(tmp_path, HANDSHAKE_STORE__URL=f"postgresql://proxy:secret@{where}")
+        file = write_lines(tmp_path / "in", [user("a")])
+        for run in (partial(import_from, file), partial(export_to, None)):
+            assert run(config) == 1
+            said = f"postgresql://proxy:***@{where}: open: ConnectionRefusedError (Connection refused)\n"
+            assert capfd.readouterr().err == said
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,11 @@ class Prometheus:
         found = await self.get("query", query=expression)
         return any(math.isfinite(float(series["value"][1])) for series in found["result"])
 
+    async def instances_without(self, metric: str) -> list[str]:
+        """The instances that are up and have no number for the metric: NaN is none."""
+        found = await self.get("query", query=f"up unless on (instance) ({metric} > -Inf)")
+        return [series["metric"]["instance"] for series in found["result"]]
+
     async def lacking(self, expressions: dict[str, str], *, seconds: float) -> dict[str, str]:
         """Ask for each until it has had data once; those that had none in that time."""
         left = dict(expressions)
@@ -51,15 +56,15 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def scraping(target: str, directory: Path, rules: Path) -> AsyncIterator[Prometheus]:
-    """Prometheus with these rules, scraping `target` as one pod of a job, with its data in `directory`."""
+async def scraping(targets: Sequence[str], directory: Path, rules: Path) -> AsyncIterator[Prometheus]:
+    """Prometheus with these rules, scraping `targets` as instances of one job, with its data in `directory`."""
     program = tool("prometheus", PACKAGE)
     labels = {"namespace": "shop", "pod": "attendance-0"}
     config = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
         "scrape_configs": [
-            {"job_name": "attendance", "static_configs": [{"targets": [target], "labels": labels}]}
+            {"job_name": "attendance", "static_configs": [{"targets": list(targets), "labels": labels}]}
         ],
     }
     file, log = directory / "prometheus.yaml", directory / "prometheus.log"

@@ -49,6 +49,7 @@ def test_promtool_finds_nothing_to_say_about_the_rules() -> None:
     assert code == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_alerts_fire_when_they_must_and_are_silent_when_they_must_not(file: Path) -> None:
     code, said = promtool("test", "rules", file)

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.process import serving
 from tests.monitoring.load import under_load
 from tests.monitoring.prometheus import PACKAGE, PATIENCE, scraping
 from tests.needed import tool
+from tests.postgres.server import Database
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -76,16 +78,27 @@ def test_all_queries_are_looked_at() -> None:
     assert len(runbook_queries()) > 10
 
 
-async def test_every_panel_and_every_rule_has_data(tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_every_panel_and_every_rule_has_data(tmp_path: Path, database: Database) -> None:
     promtool = tool("promtool", PACKAGE)
-    async with under_load(tmp_path) as proxy:
-        async with scraping(proxy.addresses["ops"], tmp_path, RULES) as prometheus:
+    (tmp_path / "shared").mkdir()
+    async with (
+        under_load(tmp_path) as proxy,
+        # It is not asked anything: a change log is read all the same.
+        serving("http://127.0.0.1:9", tmp_path / "shared", HANDSHAKE_STORE__URL=database.url) as shared,
+    ):
+        targets = [proxy.addresses["ops"], shared.addresses["ops"]]
+        async with scraping(targets, tmp_path, RULES) as prometheus:
             queries = panel_queries() | rule_queries() | runbook_queries()
             assert await prometheus.lacking(queries, seconds=WITHIN) == {}
-            (target,) = (await prometheus.get("targets"))["activeTargets"]
-            assert target["health"] == "up"
+            found = (await prometheus.get("targets"))["activeTargets"]
+            assert [target["health"] for target in found] == ["up", "up"]
             groups = (await prometheus.get("rules"))["groups"]
             assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+            # A store of one's own has no log, and gives no alarm about it.
+            for name in ("change_log_lag_seconds", "change_log_listening"):
+                (alone,) = await prometheus.instances_without(f"handshake_proxy_{name}")
+                assert alone == proxy.addresses["ops"]
         async with proxy.client("ops") as ops:
             exposition = (await ops.get("/metrics")).body
     checked = await asyncio.to_thread(

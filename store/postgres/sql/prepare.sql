@@ -1,4 +1,3 @@
-CREATE SCHEMA IF NOT EXISTS handshake_proxy;
 CREATE TABLE IF NOT EXISTS handshake_proxy.migrations (
     name text PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()

@@ -11,12 +11,12 @@ from tests.unit.k8s.rules import Rule
 Edit = Callable[[list[Document]], object]
 
 
-def _of(documents: list[Document], kind: str) -> Any:
+def of(documents: list[Document], kind: str) -> Any:
     return next(document for document in documents if document["kind"] == kind)
 
 
 def _template(documents: list[Document]) -> Any:
-    return _of(documents, "Deployment")["spec"]["template"]
+    return of(documents, "Deployment")["spec"]["template"]
 
 
 def _pod(documents: list[Document]) -> Any:
@@ -35,7 +35,7 @@ def _app(documents: list[Document]) -> Any:
     return next(one for one in _pod(documents)["containers"] if one["name"] == "attendance")
 
 
-def _volume(documents: list[Document], name: str) -> Any:
+def volume(documents: list[Document], name: str) -> Any:
     return next(volume for volume in _pod(documents)["volumes"] if volume["name"] == name)
 
 
@@ -59,13 +59,13 @@ def _config(text: str) -> Edit:
     url = "upstreams: {main: {url: https://main.example.org}}\n"
 
     def edit(documents: list[Document]) -> None:
-        _of(documents, "ConfigMap")["data"]["config.yaml"] = url + text
+        of(documents, "ConfigMap")["data"]["config.yaml"] = url + text
 
     return edit
 
 
 def _replace(documents: list[Document], old: str, new: str) -> None:
-    data = _of(documents, "ConfigMap")["data"]
+    data = of(documents, "ConfigMap")["data"]
     data["config.yaml"] = data["config.yaml"].replace(old, new)
 
 
@@ -113,7 +113,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a mount without a volume",
         structure.mounts_and_volumes_match,
-        lambda d: _pod(d)["volumes"].remove(_volume(d, "tmp")),
+        lambda d: _pod(d)["volumes"].remove(volume(d, "tmp")),
     ),
     (
         "a volume without a mount",
@@ -125,11 +125,11 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
         structure.mounts_and_volumes_match,
         lambda d: proxy(d)["volumeMounts"][0].update(subPath="config.yaml"),
     ),
-    ("no ConfigMap", structure.references_exist, lambda d: d.remove(_of(d, "ConfigMap"))),
+    ("no ConfigMap", structure.references_exist, lambda d: d.remove(of(d, "ConfigMap"))),
     (
         "a ConfigMap of another namespace",
         structure.references_exist,
-        lambda d: _of(d, "ConfigMap")["metadata"].update(namespace="default"),
+        lambda d: of(d, "ConfigMap")["metadata"].update(namespace="default"),
     ),
     (
         "a variable from nowhere",
@@ -147,30 +147,30 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "pods that are not the Deployment's",
         structure.selectors_select,
-        lambda d: _of(d, "Deployment")["spec"]["selector"]["matchLabels"].update(a="b"),
+        lambda d: of(d, "Deployment")["spec"]["selector"]["matchLabels"].update(a="b"),
     ),
     *(
         (
             f"a {kind} for nobody",
             structure.selectors_select,
-            lambda d, kind=kind: _of(d, kind)["metadata"].update(namespace="default"),
+            lambda d, kind=kind: of(d, kind)["metadata"].update(namespace="default"),
         )
         for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
     ),
     (
         "a Service for a port by name",
         structure.ports_asked_for_are_declared,
-        lambda d: _of(d, "Service")["spec"]["ports"][0].update(targetPort="http"),
+        lambda d: of(d, "Service")["spec"]["ports"][0].update(targetPort="http"),
     ),
     (
         "a Service for the sidecar",
         structure.ports_asked_for_are_declared,
-        lambda d: _of(d, "Service")["spec"]["ports"][0].update(targetPort=9464),
+        lambda d: of(d, "Service")["spec"]["ports"][0].update(targetPort=9464),
     ),
     (
         "a monitor of another port",
         structure.ports_asked_for_are_declared,
-        lambda d: _of(d, "PodMonitor")["spec"]["podMetricsEndpoints"][0].update(portNumber=9090),
+        lambda d: of(d, "PodMonitor")["spec"]["podMetricsEndpoints"][0].update(portNumber=9090),
     ),
     *(
         (name, security.pods_share_nothing_with_the_node, lambda d, name=name: _pod(d).update({name: True}))
@@ -179,7 +179,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a host path",
         security.pods_share_nothing_with_the_node,
-        lambda d: _volume(d, "tmp").update(hostPath={"path": "/"}),
+        lambda d: volume(d, "tmp").update(hostPath={"path": "/"}),
     ),
     (
         "a host port",
@@ -232,7 +232,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a lenient namespace",
         security.namespaces_enforce_it,
-        lambda d: _of(d, "Namespace")["metadata"]["labels"].update(
+        lambda d: of(d, "Namespace")["metadata"]["labels"].update(
             {"pod-security.kubernetes.io/enforce": "baseline"}
         ),
     ),
@@ -245,7 +245,7 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a proxy without the label",
         sidecar.labelled_workloads_have_one_proxy,
-        lambda d: _of(d, "Deployment")["metadata"].pop("labels"),
+        lambda d: of(d, "Deployment")["metadata"].pop("labels"),
     ),
     (
         "pods without the label",
@@ -304,24 +304,24 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a Service for data",
         sidecar.data_stays_on_loopback,
-        lambda d: _of(d, "Service")["spec"]["ports"][0].update(targetPort=8081),
+        lambda d: of(d, "Service")["spec"]["ports"][0].update(targetPort=8081),
     ),
     (
         "Prometheus kept out",
         sidecar.only_the_scraper_reaches_metrics,
-        lambda d: _of(d, "NetworkPolicy")["spec"]["ingress"].pop(),
+        lambda d: of(d, "NetworkPolicy")["spec"]["ingress"].pop(),
     ),
     (
         "metrics for everybody",
         sidecar.only_the_scraper_reaches_metrics,
-        lambda d: _of(d, "NetworkPolicy")["spec"]["ingress"].append(
+        lambda d: of(d, "NetworkPolicy")["spec"]["ingress"].append(
             {"ports": [{"port": 9000, "endPort": 9999}]}
         ),
     ),
     (
         "all ports for everybody",
         sidecar.only_the_scraper_reaches_metrics,
-        lambda d: _of(d, "NetworkPolicy")["spec"]["ingress"].append({}),
+        lambda d: of(d, "NetworkPolicy")["spec"]["ingress"].append({}),
     ),
     (
         "a root file system that can be written",
@@ -331,20 +331,20 @@ BROKEN: list[tuple[str, Rule, Edit]] = [
     (
         "a small volume",
         sidecar.what_it_writes_is_bounded,
-        lambda d: _volume(d, "handshake-proxy-data")["emptyDir"].update(sizeLimit="512Mi"),
+        lambda d: volume(d, "handshake-proxy-data")["emptyDir"].update(sizeLimit="512Mi"),
     ),
     (
         "a volume without a bound",
         sidecar.what_it_writes_is_bounded,
-        lambda d: _volume(d, "handshake-proxy-tmp")["emptyDir"].pop("sizeLimit"),
+        lambda d: volume(d, "handshake-proxy-tmp")["emptyDir"].pop("sizeLimit"),
     ),
     (
         "a claim",
         sidecar.what_it_writes_is_bounded,
-        lambda d: _volume(d, "handshake-proxy-data").update(
+        lambda d: volume(d, "handshake-proxy-data").update(
             {
                 "persistentVolumeClaim": {
-                    "claimName": _volume(d, "handshake-proxy-data").pop("emptyDir") and "a"
+                    "claimName": volume(d, "handshake-proxy-data").pop("emptyDir") and "a"
                 }
             }
         ),
@@ -392,5 +392,5 @@ BROKEN_LEGACY: list[tuple[str, Edit]] = [
     ("no postStart", lambda d: proxy(d)["lifecycle"].pop("postStart")),
     ("no preStop", lambda d: proxy(d)["lifecycle"].pop("preStop")),
     ("a short grace", lambda d: _pod(d).update(terminationGracePeriodSeconds=25)),
-    ("a Job", lambda d: _of(d, "Deployment").update(kind="Job")),
+    ("a Job", lambda d: of(d, "Deployment").update(kind="Job")),
 ]

@@ -6,13 +6,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.k8s.manifests import EXAMPLE, K8S, Document, render
+from tests.postgres.fixtures import database, postgres
+from tests.unit.k8s.manifests import EXAMPLE, K8S, SHARED, Document, render
+from tests.unit.k8s.page import Application
+
+__all__ = ["adopted", "application", "database", "example", "legacy", "postgres", "shared"]
 
 
 @pytest.fixture(scope="session")
 def example() -> list[Document]:
     """The attendance example."""
     return render(EXAMPLE)
+
+
+@pytest.fixture(scope="session")
+def shared() -> list[Document]:
+    """The example of replicas that share a store."""
+    return render(SHARED)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +35,19 @@ def legacy(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     _edit_kustomization(directory / "kustomization.yaml")
     _edit_patch(directory / "use-proxy.yaml")
     return render(directory)
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Application:
+    """The application of the page's reader, before the page is followed."""
+    return Application.without_proxy(tmp_path)
+
+
+@pytest.fixture
+def adopted(application: Application) -> Application:
+    """The first section of the page followed."""
+    application.adopt()
+    return application
 
 
 def _edit_kustomization(file: Path) -> None:

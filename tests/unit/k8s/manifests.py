@@ -1,5 +1,6 @@
 """Rendered manifests: how the tests get them, and how the rules find their way in them."""
 
+import base64
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ Document = dict[str, Any]
 REPOSITORY: Final = Path(__file__).parents[3]
 K8S: Final = REPOSITORY / "k8s"
 EXAMPLE: Final = K8S / "examples" / "attendance"
+SHARED: Final = K8S / "examples" / "postgres"
+"""The same application with replicas that share a store."""
 
 PROXY: Final = "handshake-proxy"
 LABEL: Final = {"handshake-proxy/sidecar": "enabled"}
@@ -136,7 +139,15 @@ class Manifests:
 
     def config_map(self, name: str, namespace: str | None) -> Document | None:
         """The ConfigMap of this name."""
-        for document in self.of("ConfigMap"):
+        return self._named("ConfigMap", name, namespace)
+
+    def secret(self, name: str, namespace: str | None) -> dict[str, str]:
+        """What the Secret of this name has; nothing where it comes from elsewhere."""
+        found = self._named("Secret", name, namespace) or {}
+        return {key: base64.b64decode(value).decode() for key, value in found.get("data", {}).items()}
+
+    def _named(self, kind: str, name: str, namespace: str | None) -> Document | None:
+        for document in self.of(kind):
             if (document["metadata"]["name"], document["metadata"].get("namespace")) == (name, namespace):
                 return document
         return None

@@ -30,9 +30,9 @@ def blocks(page: Path = PAGE) -> dict[str, Any]:
     return found
 
 
-def scripts(page: Path = PAGE) -> list[str]:
-    """The shell blocks."""
-    return [text for language, text in _BLOCK.findall(page.read_text()) if language == "sh"]
+def scripts(page: Path = PAGE, language: str = "sh") -> list[str]:
+    """The shell blocks, or those of another language."""
+    return [text for found, text in _BLOCK.findall(page.read_text()) if found == language]
 
 
 def commands() -> list[str]:
@@ -79,7 +79,7 @@ class Application:
 
     def adopt(self) -> None:
         """Follow the first section of the page."""
-        (copy,) = (line for line in commands() if line.startswith("cp "))
+        (copy,) = (line for line in commands() if line.startswith("cp -r "))
         subprocess.run(shlex.split(copy), cwd=self.directory, check=True, timeout=30)
         shown = blocks()
         self.merge("deployment.yaml", shown["deployment.yaml"])

@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.unit.k8s import rules_security, rules_sidecar, rules_structure
+from tests.unit.k8s import rules_security, rules_sidecar, rules_store, rules_structure
 from tests.unit.k8s.manifests import Document, Manifests
 
 Rule = Callable[[Manifests], Iterator[str]]
 
-RULES: Final[tuple[Rule, ...]] = (*rules_structure.RULES, *rules_security.RULES, *rules_sidecar.RULES)
+RULES: Final[tuple[Rule, ...]] = (
+    *rules_structure.RULES,
+    *rules_security.RULES,
+    *rules_sidecar.RULES,
+    *rules_store.RULES,
+)
 
 
 def findings(documents: list[Document]) -> list[tuple[Rule, str]]:

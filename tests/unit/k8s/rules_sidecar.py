@@ -19,8 +19,18 @@ CONNECTION_BYTES: Final = 16 << 10
 
 def configuration(manifests: Manifests, workload: Workload, proxy: Document) -> Config:
     """What is in effect in a pod: its file and its environment. Raises ConfigError."""
-    variables = [(one["name"], one["value"]) for one in proxy.get("env", []) if "value" in one]
-    return _load(config_file(manifests, workload, proxy), frozenset(variables))
+    variables = frozenset(_environment(manifests, workload, proxy))
+    return _load(config_file(manifests, workload, proxy), variables)
+
+
+def _environment(manifests: Manifests, workload: Workload, proxy: Document) -> Iterator[tuple[str, str]]:
+    for one in proxy.get("env", []):
+        if "value" in one:
+            yield one["name"], one["value"]
+        elif (key := one["valueFrom"].get("secretKeyRef")) is not None:
+            secret = manifests.secret(key["name"], workload.namespace)
+            if key["key"] in secret:
+                yield one["name"], secret[key["key"]]
 
 
 @cache
@@ -70,7 +80,8 @@ def configuration_is_in_effect(manifests: Manifests) -> Iterator[str]:
                 yield f"{workload}: the configuration: {key} arrives later"
 
 
-def _configured(manifests: Manifests) -> Iterator[tuple[Workload, Document, Config]]:
+def configured(manifests: Manifests) -> Iterator[tuple[Workload, Document, Config]]:
+    """Workloads that have the proxy, with its container and the configuration, where that loads."""
     for workload, proxy in manifests.proxied:
         try:
             yield workload, proxy, configuration(manifests, workload, proxy)
@@ -80,7 +91,7 @@ def _configured(manifests: Manifests) -> Iterator[tuple[Workload, Document, Conf
 
 def proxy_lives_longer_than_the_application(manifests: Manifests) -> Iterator[str]:
     """Native: by its kind, and without hooks. Else by the order, by postStart and by preStop."""
-    for workload, proxy, config in _configured(manifests):
+    for workload, proxy, config in configured(manifests):
         drain = config.limits.drain_timeout
         if proxy in workload.sidecars:
             if "lifecycle" in proxy:
@@ -106,7 +117,7 @@ def proxy_lives_longer_than_the_application(manifests: Manifests) -> Iterator[st
 
 def probes_ask_the_ops_listener(manifests: Manifests) -> Iterator[str]:
     """All three, by number; the ops listener is reached from outside the pod."""
-    for workload, proxy, config in _configured(manifests):
+    for workload, proxy, config in configured(manifests):
         listen = config.ops.listen
         if (listen.host, listen.port) != ("0.0.0.0", OPS_PORT):
             yield f"{workload}: the ops listener is {listen}"
@@ -117,7 +128,7 @@ def probes_ask_the_ops_listener(manifests: Manifests) -> Iterator[str]:
 
 def data_stays_on_loopback(manifests: Manifests) -> Iterator[str]:
     """The data and handshake listeners are for the pod's own containers, and nothing outside mentions them."""
-    for workload, proxy, config in _configured(manifests):
+    for workload, proxy, config in configured(manifests):
         listeners = [upstream.listen for upstream in config.upstreams.values()] + [config.handshake.listen]
         for listen in listeners:
             if not listen.is_loopback:
@@ -139,14 +150,15 @@ def only_the_scraper_reaches_metrics(manifests: Manifests) -> Iterator[str]:
         chosen = manifests.selected(labels, policy["metadata"].get("namespace"))
         if "Ingress" not in spec["policyTypes"] or not any(workload.proxies for workload in chosen):
             continue
-        rules = [rule for rule in spec.get("ingress", []) if _covers(rule, OPS_PORT)]
+        rules = [rule for rule in spec.get("ingress", []) if covers(rule, OPS_PORT)]
         if not any(peer.get("namespaceSelector") for rule in rules for peer in rule.get("from", [])):
             yield f"NetworkPolicy/{name}: Prometheus is kept out"
         if not all(rule.get("from") for rule in rules):
             yield f"NetworkPolicy/{name}: everybody reaches {OPS_PORT}"
 
 
-def _covers(rule: Document, port: int) -> bool:
+def covers(rule: Document, port: int) -> bool:
+    """Whether a rule of a NetworkPolicy is about the port."""
     ports = rule.get("ports")
     return not ports or any(
         "port" not in one or one["port"] <= port <= one.get("endPort", one["port"]) for one in ports
@@ -154,8 +166,8 @@ def _covers(rule: Document, port: int) -> bool:
 
 
 def what_it_writes_is_bounded(manifests: Manifests) -> Iterator[str]:
-    """A read-only root, and two volumes of the pod's own whose bounds the proxy keeps."""
-    for workload, proxy, config in _configured(manifests):
+    """A read-only root, and two volumes of the pod's own whose bounds the proxy keeps; one where a store is shared."""
+    for workload, proxy, config in configured(manifests):
         if proxy["securityContext"].get("readOnlyRootFilesystem") is not True:
             yield f"{workload}: the root file system can be written"
         database = config.store.sqlite_path
@@ -165,7 +177,10 @@ def what_it_writes_is_bounded(manifests: Manifests) -> Iterator[str]:
             for volume in workload.pod["volumes"]
             if volume["name"] == mount["name"] and "emptyDir" in volume
         }
-        if database is None or sizes.get(str(database.parent), 0) < 4 * config.store.max_bytes:
+        if database is None:
+            if sizes.keys() - {"/tmp"}:  # noqa: S108 - a mount path
+                yield f"{workload}: a volume for a database that is elsewhere"
+        elif sizes.get(str(database.parent), 0) < 4 * config.store.max_bytes:
             yield f"{workload}: no room for {database}: it takes four times store.max_bytes"
         if not sizes.get("/tmp"):  # noqa: S108 - a mount path
             yield f"{workload}: no bounded /tmp"
@@ -173,7 +188,7 @@ def what_it_writes_is_bounded(manifests: Manifests) -> Iterator[str]:
 
 def memory_is_bounded_and_the_processor_is_not(manifests: Manifests) -> Iterator[str]:
     """Room for the memory tier, the program, all connections, and one answer of the largest size in and out."""
-    for workload, proxy, config in _configured(manifests):
+    for workload, proxy, config in configured(manifests):
         resources = proxy.get("resources", {})
         limits, requests = resources.get("limits", {}), resources.get("requests", {})
         if limits.keys() != {"memory"} or requests.keys() != {"cpu", "memory"}:
@@ -190,7 +205,7 @@ def memory_is_bounded_and_the_processor_is_not(manifests: Manifests) -> Iterator
 
 def the_application_asks_the_proxy(manifests: Manifests) -> Iterator[str]:
     """Each transparent listener is the base URL of something beside it."""
-    for workload, _, config in _configured(manifests):
+    for workload, _, config in configured(manifests):
         values = {
             variable.get("value")
             for one in workload.plain

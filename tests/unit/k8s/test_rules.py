@@ -8,6 +8,7 @@ import pytest
 
 from config.load import load
 from tests.unit.k8s.broken import BROKEN, BROKEN_LEGACY, Edit, proxy
+from tests.unit.k8s.broken_shared import BROKEN_SHARED
 from tests.unit.k8s.manifests import REPOSITORY, Document, Manifests
 from tests.unit.k8s.rules import RULES, Rule, findings
 from tests.unit.k8s.rules_sidecar import (
@@ -25,6 +26,10 @@ def test_the_legacy_variant_keeps_the_rules(legacy: list[Document]) -> None:
     assert findings(legacy) == []
 
 
+def test_replicas_that_share_a_store_keep_the_rules(shared: list[Document]) -> None:
+    assert findings(shared) == []
+
+
 @pytest.mark.parametrize(("rule", "edit"), [pytest.param(rule, edit, id=name) for name, rule, edit in BROKEN])
 def test_a_broken_manifest_is_noticed(example: list[Document], rule: Rule, edit: Edit) -> None:
     broken = copy.deepcopy(example)
@@ -39,8 +44,19 @@ def test_a_broken_legacy_manifest_is_noticed(legacy: list[Document], edit: Edit)
     assert list(proxy_lives_longer_than_the_application(Manifests(broken)))
 
 
+@pytest.mark.parametrize(
+    ("rule", "edit"), [pytest.param(rule, edit, id=name) for name, rule, edit in BROKEN_SHARED]
+)
+def test_a_broken_manifest_of_a_shared_store_is_noticed(
+    shared: list[Document], rule: Rule, edit: Edit
+) -> None:
+    broken = copy.deepcopy(shared)
+    edit(broken)
+    assert list(rule(Manifests(broken)))
+
+
 def test_every_rule_is_seen_to_find_something() -> None:
-    assert {rule for _, rule, _ in BROKEN} == set(RULES)
+    assert {rule for _, rule, _ in BROKEN + BROKEN_SHARED} == set(RULES)
 
 
 def test_the_manifest_says_what_the_image_says(example: list[Document]) -> None:

@@ -23,17 +23,6 @@ from tests.unit.k8s.rules_sidecar import (
 from tests.unit.k8s.rules_structure import containers_have_images
 
 
-@pytest.fixture
-def application(tmp_path: Path) -> Application:
-    return Application.without_proxy(tmp_path)
-
-
-@pytest.fixture
-def adopted(application: Application) -> Application:
-    application.adopt()
-    return application
-
-
 def _of(documents: list[Document], kind: str) -> Any:
     (document,) = (one for one in documents if one["kind"] == kind)
     return document
@@ -60,6 +49,7 @@ def test_the_page_is_followed_as_a_whole() -> None:
         "config.yaml, two upstreams",
         "secret.yaml",
         "config.yaml, with a credential",
+        "kustomization.yaml, with a shared store",
         "kustomization.yaml, with monitoring",
         "use-proxy.yaml, on a cluster before 1.29",
     }
@@ -67,6 +57,7 @@ def test_the_page_is_followed_as_a_whole() -> None:
     assert [line for line in commands() if line.startswith(("cp ", "kubectl kustomize"))] == [
         "cp -r handshake-proxy/k8s/components handshake-proxy-components",
         "kubectl kustomize .",
+        "cp handshake-proxy/k8s/examples/postgres/{shared-store.yaml,store-egress.yaml,store.env,ca.crt} .",
     ]
 
 

@@ -6,6 +6,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from store.base import TableSpec
 from store.entry import Column, Entry, Key, RawHeaders, Write
+from store.postgres.pool import Pool
+from store.postgres.store import PostgresStore
 from store.sqlite import SqliteStore
 from store.sqlite_opening import Opening
 
@@ -84,3 +86,18 @@ async def open_store(
     return await SqliteStore.open(
         path, tables, max_bytes=max_bytes, derive_id=derive_id, on_operation=on_operation
     )
+
+
+async def open_shared(
+    url: str,
+    *,
+    tables: tuple[TableSpec, ...] = TABLES,
+    max_bytes: int = LARGE,
+    derive_id: Callable[[Key, int], str] = derive,
+    on_operation: Callable[[str, float, bool], None] = ignore,
+) -> PostgresStore:
+    """One replica's store on a database that others may have, too."""
+    pool = Pool(url, connections=4, prepared=True)
+    store = PostgresStore(pool, tables, max_bytes=max_bytes, derive_id=derive_id, on_operation=on_operation)
+    await store.open()
+    return store

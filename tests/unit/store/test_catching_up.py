@@ -26,7 +26,9 @@ class Anew(Database):
         self.batches: list[int] = []
 
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
-        items = sum(each.item is not None for each in (*self.adopted.values(), *(sent for sent, *_ in writes)))
+        items = sum(
+            each.item is not None for each in (*self.adopted.values(), *(sent for sent, *_ in writes))
+        )
         if items > self.room:
             raise StoreError("adopt: full")
         self.batches.append(len(writes))
