@@ -192,9 +192,12 @@ class Sharing:
         and is gone from memory; what they do from now on takes the lease away. Empty if that can't be had."""
         token = self.next_token()
         keys = [write.entry.key for write in writes]
-        claims = await self.claim(keys, token, seconds=_RENEWED_FOR, is_forced=True) if keys else {}
-        if not claims or not await self.read_log():
+        claims = await self.claim(keys, token, seconds=_RENEWED_FOR, is_forced=True) if keys else None
+        if claims is None or not await self.read_log():
             return []
+        for key in keys:
+            if key not in claims:  # it can have no row
+                self._catch_up.confirmed(key)
         return [write._replace(lease=token) for write in writes if write.entry.key in claims]
 
     def _pause(self) -> float:
