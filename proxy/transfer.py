@@ -34,6 +34,9 @@ _BATCH_ROWS = 10_000
 """Rows of one transaction. Ids come in no order, so that each row of a small one writes pages of its own: with 1,000
 rows an import takes half as long again. Nobody else waits for the store meanwhile."""
 
+_BATCH_ROWS_SHARED = 1_000
+"""The same where replicas use the store meanwhile: a request of theirs may wait for a row that this has changed."""
+
 _BATCH_BYTES = 8 << 20
 """Lines of so many bytes are a batch, too, if rows are that large."""
 
@@ -74,6 +77,7 @@ class Import:
         # A whole answer as base64, and room for the rest of the line.
         self._max_line = config.limits.cached_response // 3 * 4 + (1 << 20)
         self._max_store = config.store.max_bytes
+        self._batch_rows = _BATCH_ROWS_SHARED if config.store.is_shared else _BATCH_ROWS
         self._line = 0
 
     def __str__(self) -> str:
@@ -89,7 +93,7 @@ class Import:
                 if not line.isspace():
                     batch.append(self._parse(line))
                 size += len(line)
-                if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
+                if len(batch) == self._batch_rows or size >= _BATCH_BYTES:
                     await self._adopt(batch, size)
                     batch, size = [], 0
         except BadLine as error:

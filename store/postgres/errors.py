@@ -30,8 +30,6 @@ _CONNECTION_LOST: Final = (
 )
 _SERVER_LOST: Final = (
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     # A primary that is one no more: another one has to be found.
     asyncpg.ReadOnlySQLTransactionError,
@@ -40,9 +38,11 @@ _SERVER_LOST: Final = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
 )
-_ONE_OF_TWO: Final = (
+_PASSING: Final = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
+    # A column was added by a replica with another configuration.
+    asyncpg.InvalidCachedStatementError,
 )
 
 
@@ -73,9 +73,9 @@ def is_connection_lost(error: BaseException) -> bool:
 
 def is_server_lost(error: BaseException) -> bool:
     """Whether nothing will be had from this server for a while, as it is."""
-    return isinstance(error, (*_SERVER_LOST, TimeoutError)) or is_connection_lost(error)
+    return isinstance(error, _SERVER_LOST) or is_connection_lost(error)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether it was broken off for the sake of another transaction, and may be tried again at once."""
-    return isinstance(error, _ONE_OF_TWO)
+    """Whether it was broken off for the sake of somebody else, and may be tried again at once."""
+    return isinstance(error, _PASSING)

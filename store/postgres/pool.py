@@ -14,6 +14,7 @@ from store.postgres.errors import (
     is_connection_lost,
     is_passing,
     is_server_lost,
+    store_error,
 )
 
 Connection = Any
@@ -26,6 +27,9 @@ CONNECT_WITHIN: Final = 2.0
 
 COMMAND_WITHIN: Final = 1.0
 """Seconds for one operation: a few milliseconds where all is well, and a client waits for it."""
+
+_PING_WITHIN: Final = 0.5
+"""Seconds for the server to say that it is there, when it was not in time for something else."""
 
 _ATTEMPTS: Final = 4
 """Of what is broken off for the sake of another transaction."""
@@ -56,6 +60,9 @@ class Pool:
     ) -> None:
         self._options = options(url, prepared=prepared)
         self._connections = connections
+        self._free = asyncio.Semaphore(
+            connections
+        )  # so that nobody takes a pool that is busy for a server that is gone
         self._on_lost = on_lost
         self._pool: Any = None
         self.last_failure: str | None = None
@@ -68,23 +75,20 @@ class Pool:
 
     async def open(self, prepare: Callable[[Connection], Awaitable[T]], *, within: float) -> T:
         """Connect, if it is not, and have `prepare` see to what it finds. Raises StoreError."""
-        pool = self._pool
-        if pool is None:
-            pool = asyncpg.create_pool(
-                **self._options, min_size=0, max_size=self._connections, reset=_left_alone
-            )
-            try:
-                await pool
-            except FOREIGN_ERRORS as error:
-                raise self._failed("open", error) from None
+        if self._pool is not None:
+            return await self.run(prepare, within=within)
+        pool = asyncpg.create_pool(**self._options, min_size=0, max_size=self._connections, reset=_left_alone)
         try:
-            async with asyncio.timeout(within), pool.acquire() as connection:
-                _check_version(connection)
-                prepared = await prepare(connection)
+            async with asyncio.timeout(within):
+                await pool
+                async with pool.acquire() as connection:
+                    _check_version(connection)
+                    prepared = await prepare(connection)
         except BaseException as error:
             pool.terminate()
             if isinstance(error, FOREIGN_ERRORS):
-                raise self._failed("open", error) from None
+                self.last_failure = error_name(error)
+                raise store_error("open", error) from None
             raise
         self._pool = pool
         return prepared
@@ -92,13 +96,23 @@ class Pool:
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, within: float = COMMAND_WITHIN) -> T:
         """What `work` returns, called with a connection, and once more with another one if the first was lost.
 
-        It has to be such that a second time changes nothing. Raises the driver's errors, and StoreError at once while
-        there is no server.
+        It has to be such that a second time changes nothing. It may take `within` seconds, and wait for a connection as
+        long. Raises the driver's errors, and StoreError: at once while there is no server, and when none is free.
         """
+        self._check_is_current(self._pool)
+        try:
+            async with asyncio.timeout(within):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StoreError("no connection was free in time") from None
+        try:
+            return await self._run(work, within)
+        finally:
+            self._free.release()
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], within: float) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             pool = self._pool
-            if pool is None:
-                raise StoreError("there is no database")
             try:
                 return await self._attempt(pool, work, within)
             except FOREIGN_ERRORS as error:
@@ -107,10 +121,19 @@ class Pool:
                     continue
                 if is_connection_lost(error) and attempt == 1:
                     continue
-                if is_server_lost(error):
+                # Nobody knows whether it has waited for a server that is gone, or for somebody's lock.
+                is_late = isinstance(error, TimeoutError)
+                if is_server_lost(error) or (is_late and not await self._answers(pool)):
                     self._lose(pool)
                 raise
         raise RuntimeError("the last attempt either returns or raises")
+
+    async def _answers(self, pool: Any) -> bool:
+        try:
+            await self._attempt(pool, _ping, _PING_WITHIN)
+        except (*FOREIGN_ERRORS, StoreError):
+            return False
+        return True
 
     async def close(self) -> None:
         """Close every connection. Whoever still uses one loses it."""
@@ -124,6 +147,7 @@ class Pool:
         work: Callable[[Connection], Awaitable[T]],
         within: float,
     ) -> T:
+        self._check_is_current(pool)
         connection = await pool.acquire(timeout=CONNECT_WITHIN)
         try:
             self._check_is_current(pool)
@@ -137,7 +161,7 @@ class Pool:
             await pool.release(connection, timeout=CONNECT_WITHIN)
 
     def _check_is_current(self, pool: Any) -> None:
-        if self._pool is not pool:
+        if pool is None or self._pool is not pool:
             raise StoreError("there is no database")
 
     def _lose(self, pool: Any) -> None:
@@ -146,14 +170,14 @@ class Pool:
             pool.terminate()
             self._on_lost()
 
-    def _failed(self, operation: str, error: BaseException) -> StoreError:
-        self.last_failure = error_name(error)
-        return StoreError(f"{operation}: {self.last_failure}")
-
 
 def _check_version(connection: Connection) -> None:
     if connection.get_server_version().major < _OLDEST:
         raise OpenError(f"open: the server is older than PostgreSQL {_OLDEST}")
+
+
+async def _ping(connection: Connection) -> None:
+    await connection.execute("SELECT")
 
 
 async def _left_alone(_connection: object) -> None:

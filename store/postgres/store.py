@@ -304,17 +304,19 @@ class PostgresStore:
         return key.resource in self._tables and not key.variant
 
     async def _read(
-        self, name: str, work: Callable[[Connection], Awaitable[T]], *, within: float = COMMAND_WITHIN
+        self, name: str, work: Callable[[Connection], Awaitable[T]], *, within: float | None = None
     ) -> T:
         with self._operation(name):
-            return await self._pool.run(work, within=within)
+            return await self._pool.run(work, within=within or COMMAND_WITHIN)
 
     async def _write(
-        self, name: str, work: Callable[[Connection], Awaitable[T]], *, within: float = COMMAND_WITHIN
+        self, name: str, work: Callable[[Connection], Awaitable[T]], *, within: float | None = None
     ) -> T:
         """As `_read`; a caller that goes away breaks nothing off, and `close` waits for its end."""
         with self._operation(name):
-            task = asyncio.create_task(_as_coroutine(self._pool.run(work, within=within)), name="store-write")
+            task = asyncio.create_task(
+                _as_coroutine(self._pool.run(work, within=within or COMMAND_WITHIN)), name="store-write"
+            )
             self._running.add(task)
             task.add_done_callback(self._ended)
             return await asyncio.shield(task)

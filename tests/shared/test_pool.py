@@ -117,3 +117,44 @@ async def test_no_more_connections_than_are_allowed(database: Database, person: 
     assert 1 <= there <= 4
     await store.close()
     assert not store.is_there
+
+
+async def test_a_row_that_somebody_has_locked_is_no_server_that_is_gone(
+    database: Database, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres.store.COMMAND_WITHIN", 0.1)
+    store = await open_shared(database.url)
+    await put(store, leased("a", None))
+    locked = person.transaction()
+    await locked.start()
+    await person.execute("SELECT FROM handshake_proxy.users FOR UPDATE")
+    with pytest.raises(StoreError, match="TimeoutError"):
+        await store.change(A, synced_at=1.0)
+    assert store.is_there
+    assert await item(store, A) == b"{}"
+    await locked.rollback()
+    assert await store.change(A, synced_at=1.0)
+    await store.close()
+
+
+async def test_connections_that_are_all_busy_are_no_server_that_is_gone(
+    database: Database, person: Person
+) -> None:
+    pool = Pool(database.url, connections=1, prepared=True)
+    await pool.open(lambda _: asyncio.sleep(0), within=9.0)
+    held = asyncio.Event()
+    let_go = asyncio.Event()
+
+    async def hold(_connection: Person) -> None:
+        held.set()
+        await let_go.wait()
+
+    busy = asyncio.create_task(pool.run(hold, within=60.0))
+    await held.wait()
+    with pytest.raises(StoreError, match="no connection was free in time"):
+        await pool.run(lambda _: asyncio.sleep(0), within=0.05)
+    assert pool.is_there
+    let_go.set()
+    await busy
+    await pool.run(lambda _: asyncio.sleep(0))
+    await pool.close()
