@@ -50,8 +50,10 @@ $(VENV)/.fuzzes: $(VENV)/.runs requirements/fuzz.txt
 demo: $(VENV)/.runs ## the story of the proxy, played on loopback
 	@$(BIN)/handshake-proxy demo
 
+# Many tests wait, for a time-out or for a process of theirs: a developer's run has half as many workers again as cores.
+WORKERS ?= $(if $(CI),logical,$(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2))))
 # A file's tests stay together, for they share what is dear to start. In the order of the names, the small ones are last.
-PYTEST := $(BIN)/pytest -n logical --maxprocesses 8
+PYTEST := $(BIN)/pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Measuring it takes half as long again; CI does, and `make test COVERAGE=yes`.
 COVERAGE ?= $(CI)
 BOUND    := $(BIN)/coverage report --fail-under=95 --include='proxy/core/*,store/*,config/*' --skip-covered
@@ -60,7 +62,7 @@ BOUND    := $(BIN)/coverage report --fail-under=95 --include='proxy/core/*,store
 # would compile all of it again.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## all tests; in CI with more examples of each property, and the coverage bound on core, stores, configuration
-	@COVERAGE_FILE=.coverage $(PYTEST) --dist loadfile --no-loadscope-reorder \
+	@COVERAGE_FILE=.coverage $(PYTEST) -n $(WORKERS) \
 	  $(if $(COVERAGE),--cov --cov-report=) $(PYTEST_ARGS)
 	@$(if $(COVERAGE),$(BOUND))
 
@@ -161,7 +163,7 @@ image: ## build the container image with docker, podman or buildah, whichever wo
 	echo "no image was built: none of $(BUILDER) is installed and works (\`docker info\` and so on says why)" >&2; exit 1
 
 test-slow: $(STAMP) ## what takes minutes: kills, restarts, floods and a short soak of real processes
-	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m slow $(PYTEST_ARGS)
+	@$(PYTEST) -n logical -m slow $(PYTEST_ARGS)
 
 test-image: $(STAMP) ## the image and the pod for real (needs root, buildah, debootstrap, podman, runc, catatonit)
 	@$(BIN)/pytest -m image tests/image $(PYTEST_ARGS)

@@ -1,7 +1,7 @@
 """The shared database: `store.shared.SharedStore` on PostgreSQL, for any number of replicas."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -315,7 +315,7 @@ class PostgresStore:
         """As `_read`; a caller that goes away breaks nothing off, and `close` waits for its end."""
         with self._operation(name):
             task = asyncio.create_task(
-                _as_coroutine(self._pool.run(work, within=within or COMMAND_WITHIN)), name="store-write"
+                self._pool.run(work, within=within or COMMAND_WITHIN), name="store-write"
             )
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -344,7 +344,3 @@ async def _touch(connection: Connection) -> None:
 
 async def _notify(channel: str, connection: Connection) -> None:
     await connection.execute("SELECT pg_notify($1, '')", channel)
-
-
-def _as_coroutine(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-    return work

@@ -12,7 +12,7 @@ from tests.browser.inspected import answering, cell, inspected, untroubled
 from tests.integration.handshake import USER, handshake, internal_id, user_item
 
 SECRET = "s3cret-token"
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(90)]
 
 
 async def test_the_figures_are_there_and_follow_the_traffic(tab: Page, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.browser.chromium import Seat
 from tests.browser.inspected import answering, inspected
 from tests.integration.handshake import USER, Handshake, internal_id, user_item
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(90)]
 
 
 async def test_look_up_by_either_id(tab: Page, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.e2e.process import PATIENCE, Process, serving
 from tests.needed import missing, tool
 
 # npm depends on the network, so it may take a while.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(150)]
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [

@@ -55,6 +55,7 @@ async def round_of(proxy: Process, number: int) -> None:
         assert response.status in {200, 503}
 
 
+@pytest.mark.slow
 async def test_the_process_does_not_grow(tmp_path: Path) -> None:
     answers: Iterator[bytes | None] = itertools.cycle(UPSTREAM_SAYS)
 

@@ -45,6 +45,7 @@ def test_the_story_is_told_and_ends_well() -> None:
     assert lines[-1] == "Every answer was checked, and each is as it should be."
 
 
+@pytest.mark.slow
 def test_an_output_that_is_not_utf_8_is_no_obstacle() -> None:
     environment = {"PYTHONIOENCODING": "ascii", "COLUMNS": "100"}
     done = subprocess.run(DEMO, capture_output=True, timeout=PATIENCE, check=False, env=environment)
@@ -53,6 +54,7 @@ def test_an_output_that_is_not_utf_8_is_no_obstacle() -> None:
     assert b"####" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_wrong_outcome_is_said_and_ends_badly() -> None:
     # Without the business switch, what follows it is not held.
     program = (
@@ -81,6 +83,7 @@ def test_it_leaves_no_files_behind_when_it_is_ended(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_keep_leaves_it_running_until_told(number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(

@@ -63,6 +63,7 @@ async def test_sigterm_lets_a_request_finish_and_exits_0(services: Services, tmp
         assert await idle.ended() == b""
 
 
+@pytest.mark.slow
 async def test_a_256_mib_upload_and_download_do_not_stay_in_memory(tmp_path: Path) -> None:
     block = bytes(MIB)
     received = 0

@@ -44,8 +44,9 @@ async def test_a_receiver_has_every_span_before_the_exit(tmp_path: Path) -> None
     try:
         async with receiving() as receiver:
             async with serving(upstream.url, tmp_path, **{ENDPOINT: receiver.url}, **settings) as proxy:
-                for _ in range(600):  # more than a batch
-                    assert (await proxy.users("u-1")).status == 200
+                async with proxy.client() as client:
+                    for _ in range(600):  # more than a batch
+                        assert (await client.users("u-1")).status == 200
                 assert await proxy.terminate() == 0
             assert len(receiver.of("SERVER")) == 600
             assert receiver.only("CLIENT").parent_id == receiver.of("SERVER")[0].span_id
@@ -83,6 +84,7 @@ async def test_a_receiver_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
         await upstream.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", [False, True])
 async def test_opentelemetry_is_imported_with_an_endpoint_and_not_without(
     tmp_path: Path, *, on: bool
@@ -154,6 +156,7 @@ def test_a_wrong_variable_of_opentelemetry_is_an_error_of_the_configuration(
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "code", "said"),
     [

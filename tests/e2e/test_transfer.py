@@ -84,6 +84,7 @@ async def test_a_store_moves_while_it_is_served_and_answers_as_before(tmp_path: 
         await services.stop()
 
 
+@pytest.mark.slow
 def test_an_import_that_waits_for_its_pipe_ends_with_the_signal(tmp_path: Path) -> None:
     with _start(tmp_path, "import", "-") as process:
         assert process.stdin is not None
@@ -99,6 +100,7 @@ def test_an_import_that_waits_for_its_pipe_ends_with_the_signal(tmp_path: Path) 
     assert _run(tmp_path, "import", "-", given=_lines(1))[0] == 0
 
 
+@pytest.mark.slow
 def test_an_export_ends_with_its_reader_and_with_a_signal(tmp_path: Path) -> None:
     code, _, err = _run(tmp_path, "import", "-", given=_lines(3_000))
     assert code == 0, err

@@ -13,7 +13,7 @@ from tests.faults.crowd import crowd, metric
 from tests.faults.sick import SickUpstream, says
 from tests.faults.watch import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
 LEFT = 2
 
 

@@ -13,6 +13,7 @@ from tests.faults.asking import CUT, FACES, Outcome, asked_and_checked, heals, h
 from tests.faults.sick import Endless, SickUpstream, says
 from tests.faults.watch import USER, watched
 from tests.integration.harness import Script
+from tests.turns import in_turn
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 ITEM = b'{"users":[{"id":"%b"}],"count":1}' % USER.encode()
@@ -86,8 +87,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize(("name", "face"), in_turn(ANSWERS, FACES))
 async def test_an_answer(name: str, face: str, tmp_path: Path) -> None:
     ill = ANSWERS[name]
     limits = {"idle_timeout": "300ms"} if ill.hurried else {}

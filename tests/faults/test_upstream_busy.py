@@ -1,6 +1,7 @@
 """The upstream is busy, and says when to come back: 429 and 503, with a Retry-After that may be anything."""
 
 from email.utils import formatdate
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.faults.asking import FACES, answered, heals, held_is_served, warm
 from tests.faults.sick import SickUpstream, says
 from tests.faults.watch import HELD, TTL, Watched, watched
+from tests.turns import in_turn
 
 START = 1_800_000_000.0
 """The hand clock's beginning."""
@@ -35,10 +37,9 @@ def calls(upstream: SickUpstream) -> int:
     return len(upstream.upstream.seen)
 
 
-@pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("wish", WISHES)
-async def test_busy(wish: str, status: int, face: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("said", "face"), in_turn(product(WISHES, (429, 503)), FACES), ids=str)
+async def test_busy(said: tuple[str, int], face: str, tmp_path: Path) -> None:
+    wish, status = said
     value, seconds = WISHES[wish]
     settings = {"retries": 0, "timeout": "30s"}
     async with SickUpstream() as upstream, watched(upstream.url, tmp_path, upstream=settings) as seen:

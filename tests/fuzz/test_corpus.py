@@ -32,7 +32,10 @@ def broken_by(name: str) -> Iterator[bytes]:
             yield sample
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Each of the lane's is played through two servers, which takes seconds in all.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "lane")) for name in NAMES]
+)
 def test_no_input_that_was_kept_is_a_finding(name: str) -> None:
     assert len(samples.read(samples.CORPUS, name)) >= 5
     assert list(broken_by(name)) == []
@@ -110,6 +113,7 @@ MISTAKES: list[tuple[str, str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place", "mistake"), MISTAKES, ids=[f"{m[0]}-{m[1]}" for m in MISTAKES])
 def test_a_mistake_in_the_program_is_seen(
     name: str, place: str, mistake: object, monkeypatch: pytest.MonkeyPatch

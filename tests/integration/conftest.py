@@ -12,8 +12,8 @@ from tests.integration.people import services
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Where hits are what a module is about, also on a developer's machine; elsewhere in CI."""
-    transcript.twice(metafunc, {"test_single", "test_bulk", "test_sharing", "test_per_credential"})
+    """Where single hits are what a module is about, also on a developer's machine; elsewhere in CI."""
+    transcript.twice(metafunc, {"test_single"})
 
 
 @pytest.fixture(autouse=True)

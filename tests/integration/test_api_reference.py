@@ -1,5 +1,6 @@
 """The reference page of the handshake API: all of the document is on it, and its commands are the examples."""
 
+import asyncio
 import copy
 import json
 import re
@@ -17,9 +18,10 @@ TWIN = "/v1/businesses/"
 """Below it are the same calls as for users, which the page has in full."""
 
 
-@pytest.fixture
-async def document() -> dict[str, Any]:
-    return await served()
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """To be looked at: a test that changes it makes a copy."""
+    return asyncio.run(served())
 
 
 def commands(text: str) -> dict[str, tuple[str, str, Any]]:

@@ -65,6 +65,7 @@ def each_id_was_fetched_once(outcome: Outcome) -> None:
     assert one.upstream_ids == one.distinct < one.asked
 
 
+@pytest.mark.slow
 async def test_a_run_that_is_told_to_end_takes_its_servers_with_it(wrk: str) -> None:
     process = await bench(*QUICK, "--only", "get-hit")
     assert process.stderr is not None

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.integration.harness import Proxy, Response
+from tests.integration.otlp import Receiver
 from tests.integration.people import BULK
 from tests.integration.twins import USER, WARMING, Origin, bulk, get, post, twins, user
+from tests.turns import in_turn
 
 ONE = get("/users/1")
 # Within one freshness lifetime; then by tenths, where numbers in the head move on at three times within a second.
@@ -225,8 +227,9 @@ TICKS = [0.0, 30.0, 70.0] if os.environ.get("CI") else [30.0]
 @pytest.mark.parametrize("face", ["single", "bulk"])
 async def test_each_field_that_a_request_may_have(face: str, tick: float, tmp_path: Path) -> None:
     plain = ONE if face == "single" else bulk("1", "2")
+    lines = [line for line, asked in in_turn(LINES, ("single", "bulk")) if asked == face]
     async with twins(tmp_path) as there:
-        for line in LINES:
+        for line in lines:
             request = get("/users/1", line) if face == "single" else bulk("1", "2", lines=[line])
             async with there.pair() as pair:
                 await pair.ask(get("/users/1", "Cache-Control: no-cache"))
@@ -366,17 +369,14 @@ async def test_fields_that_the_origin_says(tmp_path: Path) -> None:
             there.same_counts()
 
 
-@pytest.mark.parametrize(
-    "sections",
-    [
-        {"log": {"level": "debug"}},
-        {"tracing": {"endpoint": "http://127.0.0.1:9"}, "limits": {"drain_timeout": "300ms"}},
-    ],
-    ids=["debug", "tracing"],
-)
+@pytest.mark.parametrize("seen_in", ["debug", "tracing"])
 async def test_where_each_request_is_to_be_seen_there_is_no_lane(
-    sections: dict[str, Any], tmp_path: Path
+    seen_in: str, receiver: Receiver, tmp_path: Path
 ) -> None:
+    sections: dict[str, Any] = {
+        "debug": {"log": {"level": "debug"}},
+        "tracing": {"tracing": {"endpoint": receiver.url}},
+    }[seen_in]
     async with twins(tmp_path, **sections) as there, there.pair() as pair:
         await pair.times(WARMING + 1, ONE)
         await pair.times(WARMING + 1, bulk("1", "2"))

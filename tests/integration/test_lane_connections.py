@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.people import CHUNKED, HEAD
 from tests.integration.twins import Twins, bulk, get, post, twins, user
+from tests.turns import in_turn
 
 ONE, MANY = get("/users/1"), bulk("1", "2", "3")
 MISS = b"GET /users/%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -226,13 +227,15 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize("behind", [b"", ONE, MANY], ids=["alone", "GET behind", "bulk behind"])
-@pytest.mark.parametrize("name", LAST)
-async def test_what_a_connection_may_end_with(name: str, behind: bytes, tmp_path: Path) -> None:
+BEHIND = {"alone": b"", "GET behind": ONE, "bulk behind": MANY}
+
+
+@pytest.mark.parametrize(("name", "follower"), in_turn(LAST, [*BEHIND]))
+async def test_what_a_connection_may_end_with(name: str, follower: str, tmp_path: Path) -> None:
     """All bytes that come, to the end, whatever that is: between hits, in one segment with the next, and without."""
     async with twins(tmp_path) as there:
         await warmed(there)
-        for pieces in ([LAST[name] + behind], [LAST[name], behind]):
+        for pieces in ([LAST[name] + BEHIND[follower]], [LAST[name], BEHIND[follower]]):
             async with there.pair() as pair:
                 for _ in range(2):
                     for request in (ONE, MANY):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.demo.services import Services
-from tests.integration.harness import ScriptedUpstream, Seen, running
+from tests.integration.harness import PATIENCE, ScriptedUpstream, Seen, running
 
 BULK = {"path": "/main/api/v3/users/bulk", "ids": "/userIds", "items": "/users", "count": "/count"}
 USER: dict[str, Any] = {"id": "/id", "single": {"path": "/users/{id}"}, "bulk": BULK}
@@ -250,14 +250,23 @@ async def test_only_single_resources_answer_each_id(tmp_path: Path) -> None:
 
 
 async def test_an_upstream_that_hangs_is_504(tmp_path: Path) -> None:
-    async def script(_seen: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    async def script(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if seen.line.startswith(b"GET /users/"):
+            await reader.read()
+        else:
+            writer.write(b"HTTP/1.1 204 No\r\n\r\n")
 
     async with ScriptedUpstream(script) as upstream:
-        async with running(
-            upstream.url, tmp_path, resources=RESOURCES, upstream={"timeout": "50ms"}
-        ) as proxy:
+        async with running(upstream.url, tmp_path, resources=RESOURCES) as proxy:
+            # With a connection that there is, nothing but the answer takes time, however slow the machine is.
+            assert (await proxy.get("/elsewhere")).status == 204
+            for one in proxy.app._upstreams:
+                one.config = one.config.model_copy(update={"timeout": 0.05})
             assert (await proxy.get("/users/1")).status == 504
+            # Who asked has his answer, perhaps a moment before the call that is made for him has ended.
+            async with asyncio.timeout(PATIENCE):
+                while not proxy.metric("upstream_errors_total", reason="timeout"):
+                    await asyncio.sleep(0)
 
 
 async def test_key_headers_are_part_of_the_key(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from store.entry import Entry
 from store.times import epoch
 from tests.needed import missing
 
-# One server for both.
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "users-from-postgresql.sql"
 MANY = 12_000
@@ -109,7 +109,7 @@ def _item(entry: Entry) -> Any:
     return json.loads(entry.item)
 
 
-@pytest.mark.parametrize("time", ["timestamp", pytest.param("timestamptz", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("time", ["timestamp", "timestamptz"])
 def test_the_documented_query_brings_every_user_along(time: str, psql: list[str], tmp_path: Path) -> None:
     setting_up = f"SET TIME ZONE 'UTC';{TABLE.format(time=time, many=MANY)}"
     subprocess.run(psql, input=setting_up, text=True, check=True)

@@ -44,7 +44,7 @@ _ELSEWHERE = frozenset({"test_openapi_fuzz", "test_transfer"})
 _STARTERS = frozenset({"running", "guarded", "serve_scripted"})
 # Run twice and not compared. How many entities there is room for: the lane's tables have a part of it. And what a
 # circuit lets through of many calls at a time: that differs from run to run.
-_NOT_COMPARED = frozenset({"test_copies_count_in_the_bound_of_memory", "test_an_hour_without_upstream"})
+_NOT_COMPARED = frozenset({"test_copies_count_in_the_bound_of_memory", "test_minutes_without_upstream"})
 _ID = {True: "the lane", False: "no lane"}
 
 Counts = dict[tuple[str, tuple[tuple[str, str], ...]], float]

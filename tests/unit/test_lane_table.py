@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from proxy import lane_table
 from proxy.lane_table import Asked, Table, asked_by, part_of
 from proxy.ready import Ready
+from tests.turns import in_turn
 from tests.unit.served import Face
 from tests.unit.store.samples import NOW, entry, user
 
@@ -365,10 +366,14 @@ TestOperations = Operations.TestCase
 TestOperations.settings = settings(settings.get_profile("deep"), stateful_step_count=60)
 
 
-@pytest.mark.parametrize("ways", [0, 1, 4])
-@pytest.mark.parametrize(("count", "entities"), [(340, 1), (350, 1), (500, 1), (340, 10), (100, 100)])
-def test_the_accounting_is_near_to_what_is_really_taken(count: int, entities: int, ways: int) -> None:
-    """The counts are before and after tables double. What is remembered as seen is bounded, and not counted."""
+HELD = [(340, 1), (350, 1), (500, 1), (340, 10), (100, 100)]
+"""Answers, and the entities in each. The counts of answers are before and after tables double."""
+
+
+@pytest.mark.parametrize(("size", "ways"), in_turn(HELD, (0, 1, 4)), ids=str)
+def test_the_accounting_is_near_to_what_is_really_taken(size: tuple[int, int], ways: int) -> None:
+    """What is remembered as seen is bounded, and not counted."""
+    count, entities = size
     face, table = Face(), Table(LARGE)
     held = [replace(entry(user(str(number))), received_at=NOW - number / 7) for number in range(entities)]
     slots = [face.put(one, NOW) for one in held]

@@ -312,7 +312,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 def test_what_is_read_here_a_whole_parser_reads_in_the_same_way(parser: Parser) -> None:
     used: Counter[str] = Counter()
 
-    @settings(settings.get_profile("deep"), max_examples=1000)
+    @settings(max_examples=5 * settings.get_profile("deep").max_examples)
     @given(st.one_of(requests(), mutated(), mutated(), st.binary(max_size=40)))
     def compare(data: bytes) -> None:
         request = read(data)
@@ -324,7 +324,7 @@ def test_what_is_read_here_a_whole_parser_reads_in_the_same_way(parser: Parser) 
     compare()
     assert used["asked"] > used["examples"] / 20, used
     assert used["read"] > used["asked"], "there are heads that are read and mean something else"
-    assert used["body"] > 10, used
+    assert used["body"] > used["examples"] / 100, used
 
 
 @pytest.mark.parametrize("data", [*(data for data, _ in TAKEN), HEAD + FULL + b"\r\n"])

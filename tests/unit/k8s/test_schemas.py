@@ -86,6 +86,7 @@ def test_a_misspelt_key_is_dropped_by_the_operators_models(example: list[Documen
     assert _as_the_operator_reads_it(monitor) != monitor
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_checkov_finds_only_what_is_excepted(
     example: list[Document], legacy: list[Document], shared: list[Document], tmp_path: Path

@@ -81,7 +81,7 @@ class Population:
         return [name for name in identities if any(value in where for value in self.values[name])]
 
 
-@pytest.mark.parametrize("together", [1, 5])
+@pytest.mark.parametrize("together", [1, pytest.param(5, marks=pytest.mark.slow)])
 async def test_no_file_has_a_plain_byte_of_what_was_erased(
     path: Path, rewrites: list[int], together: int
 ) -> None:
