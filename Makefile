@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,12 @@ bench-hitpath: $(STAMP) ## where the microseconds of a hit go, without the kerne
 
 bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which docs/sizing.md is made
 	$(BIN)/python -m bench.sizing $(BENCH_ARGS)
+
+bench-shared: $(STAMP) ## what PostgreSQL costs beside SQLite, hits, misses and changes, on a server of its own
+	$(BIN)/python -m bench.shared $(BENCH_ARGS)
+
+bench-fleet: $(STAMP) ## a simulation of 1 to 1,000 replicas, of which docs/fleet.md is made: some five minutes
+	$(BIN)/python -m bench.fleet --json docs/fleet.json --svg docs/fleet.svg --page docs/fleet.md $(BENCH_ARGS)
 
 SOAK_SECONDS ?= 600
 SOAK_SEED    ?= 1

@@ -2,7 +2,8 @@
 
 Two proxies on one core, one on SQLite and one on PostgreSQL, asked in turns: a hit in memory, a hit that has to come
 from the database, and a miss. Then how long another replica takes to know of a change. The server is one of the tests'
-own, on this machine, with its flushing on: a network between would add its round trips. Loopback only, bounded in count.
+own, on this machine, with its flushing on: a network between would add its round trips. Loopback only, bounded in
+count.
 """
 
 import argparse

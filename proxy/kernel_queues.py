@@ -12,9 +12,19 @@ import struct
 import termios
 from contextlib import suppress
 
-# Linux's number of a socket option that Python has no name for, and a filter's one instruction: keep 0 bytes.
+# Linux's number of a socket option that Python has no name for, and a filter's instructions (bpf(4)): of a segment
+# whose flags (byte 13) are SYN and not ACK keep nothing, of others all.
 _SO_ATTACH_FILTER = 26
-_DROP = struct.pack("HBBI", 0x06, 0, 0, 0)
+_DROP_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),
+        (0x54, 0, 0, 0x12),
+        (0x15, 0, 1, 0x02),
+        (0x06, 0, 0, 0),
+        (0x06, 0, 0, 0xFFFF_FFFF),
+    )
+)
 
 
 def has_unread(transport: asyncio.BaseTransport | None) -> bool:
@@ -33,8 +43,7 @@ def close_listener(listener: asyncio.Server, at_most: int) -> list[socket.socket
     """Stop listening; returns the connections that waited to be accepted, `at_most` of each socket.
 
     The loop's own close would have them reset. So each socket is held open by a second descriptor, without the loop,
-    until nobody waits. Who would connect between that and the close is not heard, where that can be had: his kernel
-    asks again after a second, and is refused, or finds whoever listens there then.
+    until nobody waits.
     """
     waiting: list[socket.socket] = []
     held: list[socket.socket] = []
@@ -43,16 +52,19 @@ def close_listener(listener: asyncio.Server, at_most: int) -> list[socket.socket
     listener.close()
     for each in held:
         with each, suppress(OSError):  # nobody waits (any more)
-            with suppress(OSError):
-                _hear_nobody(each)
             each.settimeout(0)
             for _ in range(at_most):
                 waiting.append(each.accept()[0])  # noqa: PERF401 - what there is when accept raises is kept
     return waiting
 
 
-def _hear_nobody(listening: socket.socket) -> None:
-    """Have the kernel drop what arrives at the socket from now on; Linux only. Raises OSError."""
-    instruction = ctypes.create_string_buffer(_DROP, len(_DROP))
-    program = struct.pack("HP", 1, ctypes.addressof(instruction))  # struct sock_fprog
-    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+def hear_nobody_new(listener: asyncio.Server) -> None:
+    """Have the kernel not hear who would connect from now on, where that can be had (Linux): his kernel asks again
+    after a second, and is refused, or finds whoever listens there then. Who is half-way gets there: he has been
+    answered, and may have sent his request."""
+    instructions = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    program = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(instructions))  # struct sock_fprog
+    for listening in listener.sockets:
+        # A socket of the loop's takes no options: by another descriptor of it, if one is left.
+        with suppress(OSError), socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from proxy.kernel_queues import close_listener
+from proxy.kernel_queues import close_listener, hear_nobody_new
 
 # Connections that the kernel makes ahead of us, for each socket.
 _BACKLOG = 1024
@@ -12,6 +12,8 @@ _BACKLOG = 1024
 # overhead included. The event loop reads all of it at a time, before anybody can say that it is too much: left to
 # itself the kernel would let it be 256 KiB for each connection. With half as much an upload takes thrice the CPU.
 _RECEIVE = 64 * 1024
+# Seconds for whoever was half-way when nobody new was heard any more: the other side of a busy machine.
+_HALF_WAY = 0.05
 
 
 class Listener:
@@ -40,10 +42,13 @@ class Listener:
         return name[0], name[1]
 
     async def stop(self) -> None:
-        """Close, having taken what is connected. Idempotent."""
-        if self._listening is None:
+        """Close, having taken what is connected. Idempotent; if it is cancelled, `close` is still to be called."""
+        listening = self._listening
+        if listening is None:
             return
-        listening, self._listening = self._listening, None
+        hear_nobody_new(listening)
+        await asyncio.sleep(_HALF_WAY)
+        self._listening = None
         waiting = close_listener(listening, _BACKLOG)
         try:
             while waiting:

@@ -193,6 +193,13 @@ def patch(face: Face) -> Call:
     return face.call("patch", "PATCH", "{id}", answer, operation)
 
 
+_ERASED = {
+    "replica": "no byte of it stays in the store",
+    "shared": "no replica knows it any more",
+}
+"""What an erasure comes to, by how far it reaches."""
+
+
 def delete(face: Face, scope: str) -> Call:
     """Erase an entity. `scope` says how far that reaches: one replica, or all that share the store."""
 
@@ -210,7 +217,7 @@ def delete(face: Face, scope: str) -> Call:
         return Said(to_json({"erased": True, "scope": scope}), about=(face.key(entity),))
 
     operation = Operation(
-        summary=f"Erase a {face.shape.name} with its ids and local attributes: no byte of it stays in the store",
+        summary=f"Erase a {face.shape.name} with its ids and local attributes: {_ERASED[scope]}",
         gives=members(
             {"erased": {"const": True}, "scope": {"type": "string", "enum": ["replica", "shared"]}}
         ),
