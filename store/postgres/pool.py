@@ -96,25 +96,26 @@ class Pool:
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, within: float = COMMAND_WITHIN) -> T:
         """What `work` returns, called with a connection, and once more with another one if the first was lost.
 
-        It has to be such that a second time changes nothing. It may take `within` seconds, and wait for a connection as
-        long. Raises the driver's errors, and StoreError: at once while there is no server, and when none is free.
+        It has to be such that a second time changes nothing. All of it may take `within` seconds. Raises the driver's
+        errors, and StoreError: at once while there is no server, and when no connection is free.
         """
         self._check_is_current(self._pool)
+        until = asyncio.get_running_loop().time() + within
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout_at(until):
                 await self._free.acquire()
         except TimeoutError:
             raise StoreError("no connection was free in time") from None
         try:
-            return await self._run(work, within)
+            return await self._run(work, until)
         finally:
             self._free.release()
 
-    async def _run(self, work: Callable[[Connection], Awaitable[T]], within: float) -> T:
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], until: float) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             pool = self._pool
             try:
-                return await self._attempt(pool, work, within)
+                return await self._attempt(pool, work, until)
             except FOREIGN_ERRORS as error:
                 self.last_failure = error_name(error)
                 if is_passing(error) and attempt < _ATTEMPTS:
@@ -130,7 +131,7 @@ class Pool:
 
     async def _answers(self, pool: Any) -> bool:
         try:
-            await self._attempt(pool, _ping, _PING_WITHIN)
+            await self._attempt(pool, _ping, asyncio.get_running_loop().time() + _PING_WITHIN)
         except (*FOREIGN_ERRORS, StoreError):
             return False
         return True
@@ -145,13 +146,14 @@ class Pool:
         self,
         pool: Any,
         work: Callable[[Connection], Awaitable[T]],
-        within: float,
+        until: float,
     ) -> T:
         self._check_is_current(pool)
-        connection = await pool.acquire(timeout=CONNECT_WITHIN)
+        async with asyncio.timeout_at(until):
+            connection = await pool.acquire()
         try:
             self._check_is_current(pool)
-            async with asyncio.timeout(within):
+            async with asyncio.timeout_at(until):
                 return await work(connection)
         except (TimeoutError, asyncio.CancelledError, StoreError):
             # The server would be asked to break it off, by another connection, and waited for: it may never answer.
