@@ -37,6 +37,11 @@ class Face(Protocol):
         """Count these places as used."""
         ...
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether what memory has may have been changed by others, so that nothing is a hit for being fresh."""
+        ...
+
 
 class Ready:
     """An answer that is put together, of entries that are fresh where they stand."""
@@ -109,8 +114,8 @@ class Ready:
         return self.stands() and (now < self.until or self._renew(now))
 
     def _renew(self, now: float) -> bool:
-        """Have the head say what is so at `now`. False when that is too late: something in it is stale."""
-        if self._end <= now:
+        """Have the head say what is so at `now`. False when that is too late: something in it is stale, or may be."""
+        if self._end <= now or self.face.is_doubtful:
             return False
         self._write(self.answer[len(self.answer) - self.length :], now)
         self.is_used = True

@@ -122,6 +122,11 @@ class Resolver:
         self._metrics.read_ahead(self.name, len(taken))
         return slots
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether others may have changed what memory has, and nothing is heard of them."""
+        return self._store.is_doubtful
+
     def use(self, slots: Sequence[Slot], now: float) -> None:
         """What is in these places has answered again."""
         self._store.memory.use(slots, now)

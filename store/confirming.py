@@ -79,6 +79,11 @@ class Confirming:
         shown |= {key: outcome for key, outcome in written.items() if isinstance(outcome, Entry)}
         unheld += (entry for entry, _, _ in writes if isinstance(written.get(entry.key), Invalidated))
         shown |= await self._reserved([entry for entry in unheld if unerased.is_current(entry.key)], at)
+        # Of a copy that had an id before, that stands, whatever the database can say now.
+        for entry in (write.entry for write in writes if write.entry.key not in shown):
+            held = self._memory.get(entry.key)
+            if held is not None and held.internal_id is not None and held.item == entry.item:
+                shown[entry.key] = held
         return {key: entry for key, entry in shown.items() if unerased.is_current(key)}
 
     async def _reserved(self, entries: Sequence[Entry], at: float) -> dict[Key, Entry]:

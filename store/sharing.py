@@ -86,6 +86,12 @@ class Sharing:
         self._reading = asyncio.Lock()
         self._woken = asyncio.Event()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether memory may have something that was changed longer ago than the interval. Looks at the clock: whoever
+        stood still has missed it, and is asked before his timers are."""
+        return not self.is_coherent or self.lag() >= self._poll_interval
+
     def lag(self) -> float:
         """Seconds since when it is not known what others have changed."""
         return self._monotonic() - self._heard_at
@@ -159,7 +165,7 @@ class Sharing:
     def believed(self, entry: Entry, now: float) -> Entry:
         """The entry as it may be used at `now` (epoch seconds): while nothing is heard, what was fetched longer ago
         than the interval is at the end of its freshness."""
-        if self.is_coherent or entry.received_at + self._poll_interval > now or entry.ttl(now) <= 0:
+        if not self.is_late or entry.received_at + self._poll_interval > now or entry.ttl(now) <= 0:
             return entry
         return replace(entry, lifetime=entry.age(now))
 

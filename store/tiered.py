@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from store import census
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
@@ -134,7 +136,7 @@ class TieredStore:
     @property
     def is_doubtful(self) -> bool:
         """Whether others may have changed what memory has, and nothing is heard of them (`Sharing.believed`)."""
-        return self.sharing is not None and not self.sharing.is_coherent
+        return self.sharing is not None and self.sharing.is_late
 
     def believed(self, entry: Entry, now: float) -> Entry:
         """The entry as it may be used at `now` (epoch seconds): see `Sharing.believed`."""
@@ -193,7 +195,7 @@ class TieredStore:
         """
         if seen is not None and not seen.is_current(write.entry.key):
             return False
-        entry = self._as_put(write.entry)
+        entry = self._as_put(write)
         self._generations.changed(entry.key)
         if not self._is_rowless(entry.key):
             self._catch_up.replaced(entry.key)
@@ -378,14 +380,20 @@ class TieredStore:
             raise StoreError(f"{operation}: there is no database")
         return self._rows
 
-    def _as_put(self, entry: Entry) -> Entry:
+    def _as_put(self, write: Write) -> Entry:
         """The entry with what is known of it before a database has confirmed it."""
+        entry = write.entry
         if self._is_rowless(entry.key):
             return self._rowless.as_put(entry)
-        if not entry.durable and entry.internal_id is None:
+        if entry.durable or entry.internal_id is not None:
+            # Made out of one that was confirmed: it has to be stored again to be so.
+            entry = entry.unconfirmed()
+        held = self.memory.look_at(entry.key)
+        if self.sharing is None or write.lease is not None or entry.item is None or held is None:
             return entry
-        # Made out of one that was confirmed: it has to be stored again to be so.
-        return entry.unconfirmed()
+        # It may be long until it is stored: what was shown with the copy before goes on being known.
+        version = held.version + (held.item != entry.item)
+        return replace(entry, internal_id=held.internal_id, local=held.local, version=version)
 
     def _promote(self, entry: Entry) -> None:
         usable_until = self._usable_until(entry)

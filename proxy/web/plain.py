@@ -43,6 +43,11 @@ class PlainSingle:
         """Count them as used."""
         self._resolver.use(slots, now)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is a hit for being fresh."""
+        return self._resolver.is_doubtful
+
 
 class PlainBulk:
     """Plain bulk calls."""
@@ -79,6 +84,11 @@ class PlainBulk:
     def use(self, slots: Sequence[Slot], now: float) -> None:
         """Count them as used."""
         self._resolver.use(slots, now)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is a hit for being fresh."""
+        return self._resolver.is_doubtful
 
 
 class PlainFaces:

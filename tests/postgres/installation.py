@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.needed import missing
+from tests.postgres import watcher
 
 # A database is a few hundred files. In memory they are made and removed in a third of the time that a busy disk takes.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - for a directory of a random name
@@ -53,9 +55,12 @@ class Installation:
 
     @contextmanager
     def directory(self) -> Iterator[Path]:
-        """An empty directory of the server's user alone. Not below pytest's, which root keeps to itself."""
+        """An empty directory of the server's user alone. Not below pytest's, which root keeps to itself.
+
+        Should this process be killed, the directory goes too, and the server in it.
+        """
         place = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM else None
-        with tempfile.TemporaryDirectory(prefix="handshake-pg-", dir=place) as above:
+        with tempfile.TemporaryDirectory(prefix="handshake-pg-", dir=place) as above, _watched(Path(above)):
             directory = Path(above) / "data"
             directory.mkdir(mode=0o700)
             if self.user is not None:
@@ -82,6 +87,17 @@ class Installation:
         """Ours without what steers libpq, in a language that the tests can read."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         return {**kept, "LC_ALL": "C"}
+
+
+@contextmanager
+def _watched(directory: Path) -> Iterator[None]:
+    command = [sys.executable, watcher.__file__, str(directory)]
+    # A session of its own, for who kills the run may kill its process group.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True) as watching:
+        try:
+            yield
+        finally:
+            watching.communicate(b"over")
 
 
 class ProgramFailed(RuntimeError):

@@ -21,6 +21,7 @@ import psutil
 
 from tests.needed import missing
 from tests.postgres.installation import Installation, ProgramFailed
+from tests.postgres.watcher import lives
 
 PATIENCE = 30.0
 """Seconds after which a test gives up on a server. It starts in a tenth of one."""
@@ -126,7 +127,7 @@ class Server:
                 start_new_session=True,
             )
         try:
-            _wait(lambda: self._is_ready() or not self.running)
+            wait(lambda: self._is_ready() or not self.running)
         except TimeoutError:
             self.stop("kill")
         if not self.running:
@@ -183,11 +184,11 @@ class Server:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         for child in children:
-            if _lives(child):
+            if lives(child):
                 child.kill()
         process.wait(PATIENCE)
         # Whoever adopts them may never ask how they ended.
-        _wait(lambda: not any(_lives(child) for child in children))
+        wait(lambda: not any(lives(child) for child in children))
 
 
 class Standby(Server):
@@ -200,7 +201,7 @@ class Standby(Server):
     def catch_up(self) -> None:
         """Wait until all that is committed on the primary can be read here."""
         (end,) = self._primary.sql("SELECT pg_current_wal_lsn()")
-        _wait(lambda: self.sql(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == ["t"])
+        wait(lambda: self.sql(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == ["t"])
 
     def promote(self) -> None:
         """Become a primary, and wait until it takes writes. What it has not received is lost."""
@@ -254,14 +255,7 @@ def _make(server: Server) -> None:
     (server.data / "pg_hba.conf").write_text(_ADMISSION)
 
 
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _wait(done: Callable[[], bool]) -> None:
+def wait(done: Callable[[], bool]) -> None:
     """There is no word of what happens in another process: look until it has. Raises TimeoutError."""
     end = time.monotonic() + PATIENCE
     while not done():

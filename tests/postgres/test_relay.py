@@ -141,7 +141,7 @@ async def test_swallow_holds_an_answer_back(relay: Relay, connect: Open, databas
     await direct.close()
 
 
-async def test_swallow_holds_an_end_back(relay: Relay, connect: Open, database: Database) -> None:
+async def test_swallow_holds_a_server_s_end_back(relay: Relay, connect: Open, database: Database) -> None:
     connection = await connect()
     relay.swallow()
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'handshake'")
@@ -153,14 +153,29 @@ async def test_swallow_holds_an_end_back(relay: Relay, connect: Open, database: 
     await until(lambda: not relay.connections)
 
 
+async def test_swallow_holds_a_client_s_end_back(relay: Relay, connect: Open, database: Database) -> None:
+    connection = await connect()
+    (seen,) = relay.connections
+    relay.swallow()
+    connection._transport.abort()  # a mere end: the driver's own way says goodbye before
+    await until(seen.reader.at_eof)
+    assert await asyncio.to_thread(running, database, "")
+    await relay.heal()
+    async with asyncio.timeout(PATIENCE):
+        while await asyncio.to_thread(running, database, ""):
+            pass
+
+
 async def test_swallow_accepts_connections_and_says_nothing(
     relay: Relay, connect: Open, database: Database
 ) -> None:
     relay.swallow()
+    there, relay.target = relay.target, 1  # not even that there is no server is told
     task = connect()
     await until(lambda: relay.accepted == 1)
     assert not await asyncio.to_thread(running, database, "")
     assert not task.done()
+    relay.target = there
     await relay.heal()
     assert await came(asking(await task)) == 1
 
@@ -203,11 +218,12 @@ async def test_who_listens_later_is_swallowed_then(relay: Relay, connect: Open) 
 
 
 async def test_another_fault_takes_the_place_of_one(relay: Relay, connect: Open) -> None:
+    connection = await connect()
     relay.swallow()
-    task = connect()
-    await until(lambda: relay.accepted == 1)
+    answer = asking(connection, 7)
+    await reached(relay, "/* 7 */")
     relay.swallow_listeners()
-    assert await came(asking(await task)) == 1
+    assert await came(answer) == 7
 
 
 async def test_listeners_alone_are_cut(relay: Relay, connect: Open) -> None:

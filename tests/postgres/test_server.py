@@ -1,15 +1,31 @@
 """What the tests of a shared store stand on: databases of their own, and servers that end, come back and take over."""
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 import pytest
 
 from tests.postgres.installation import ProgramFailed
 from tests.postgres.relay import Relay
-from tests.postgres.server import HOST, PATIENCE, ROLE, Database, End, Server, StartFailed, following, running
+from tests.postgres.server import (
+    HOST,
+    PATIENCE,
+    ROLE,
+    Database,
+    End,
+    Server,
+    StartFailed,
+    following,
+    running,
+    wait,
+)
+from tests.postgres.watcher import lives
 
 TABLE = "CREATE TABLE numbers (number int PRIMARY KEY)"
 
@@ -71,7 +87,7 @@ async def test_a_database_is_dropped_with_the_connections_to_it(postgres: Server
 def test_a_statement_that_fails_is_no_answer(database: Database) -> None:
     assert database.sql("SELECT 1, 2", "SELECT 3") == ["1|2", "3"]
     with pytest.raises(ProgramFailed, match="division by zero"):
-        database.sql("SELECT 1 / 0")
+        database.sql("SELECT 1 / 0", "SELECT 1")
 
 
 def test_settings_are_quick_and_of_another_time_zone(postgres: Server) -> None:
@@ -131,6 +147,28 @@ async def test_a_standby_takes_over_from_a_primary_that_was_killed(own_postgres:
             await insert(address, 5)
             assert await numbers(address) == [1, 2, 3, 4, 5]
     own_postgres.start()
+
+
+_RUN = """
+from tests.postgres.server import running
+with running() as server:
+    print(server.data, flush=True)
+    input()
+"""
+
+
+def test_a_run_that_is_killed_leaves_no_server() -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as run:
+        assert run.stdout is not None
+        data = Path(run.stdout.readline().strip())
+        server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        assert server.is_running()
+        run.kill()
+    wait(lambda: not data.parent.exists())
+    assert not lives(server)
 
 
 def test_an_older_version_can_be_had() -> None:

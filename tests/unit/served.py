@@ -203,6 +203,7 @@ class Face:
     """Answers for what is in its slots, by name, with what moves on in a head: Date, Age and the freshness left."""
 
     def __init__(self, *, body: bool = False) -> None:
+        self.is_doubtful = False
         self._judged = JudgedHead(body=body)
         self.head: PlainHead = self._judged
         self.tally = Tally((0.1,), (1, 10, 60, 600))

@@ -142,6 +142,16 @@ def test_no_number_of_a_head_is_late_where_times_are_not_whole() -> None:
             assert kept.answer == made(face, kept, moment)
 
 
+def test_it_ends_with_its_second_while_others_may_have_changed_it() -> None:
+    face = Face()
+    kept = ready(face, entry(user("a"), received_at=NOW - 0.5), now=NOW + 0.1)
+    face.is_doubtful = True
+    assert kept.is_current(NOW + 0.1)
+    assert not kept.is_current(kept.until)
+    face.is_doubtful = False
+    assert kept.is_current(kept.until)
+
+
 def test_it_has_the_members_that_are_counted() -> None:
     old = replace(entry(user("a")), received_at=NOW - 30.0, initial_age=40.0, lifetime=100.0)
     new = entry(user("b"))

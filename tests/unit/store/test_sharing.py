@@ -153,6 +153,38 @@ async def test_a_log_that_can_not_be_read_for_the_interval_makes_memory_stale(
     assert set(world.errors) == {"changes"}
 
 
+async def test_who_stood_still_doubts_before_his_timers_are_due(world: SharedWorld) -> None:
+    """After a SIGSTOP, or on a machine that slept: what waits in the kernel is read first."""
+    held = await stored(world, write("a"))
+    world.now += INTERVAL
+    assert world.sharing.is_coherent
+    assert world.store.is_doubtful
+    assert world.store.believed(held, world.now).ttl(world.now) == 0
+
+
+async def test_what_was_shown_with_an_id_keeps_it_while_the_database_is_gone(
+    world: SharedWorld, database: Shared
+) -> None:
+    held = await stored(world, write("a", b"1"))
+    database.rows[A] = held.confirmed(internal_id=derive(A, 0), version=1, local={"department_id": "d"})
+    world.memory.drop(A)
+    (held,) = (await world.store.load([A])).values()
+    database.fail("get", "put", "claim", "reserve", "check")
+    fetched = write("a", b"2")
+    world.store.put(fetched)
+    with closing(world.store.watch_erasures([A])) as unerased:
+        shown = await world.store.confirm([fetched], at=NOW, unerased=unerased)
+    assert (shown[A].item, shown[A].internal_id, shown[A].local) == (b"2", held.internal_id, held.local)
+    assert (shown[A].version, shown[A].durable) == (2, False)
+    world.store.put(write("b"))
+    with closing(world.store.watch_erasures([B])) as unerased:
+        assert await world.store.confirm([write("b")], at=NOW, unerased=unerased) == {}, "it never had one"
+    database.broken.clear()
+    assert await world.store.recover()
+    await world.store.flush()
+    assert database.rows[A].item == b"2"
+
+
 async def test_what_is_heard_again_is_fresh_again(world: SharedWorld, database: Shared) -> None:
     held, other = await stored(world, write("a")), await stored(world, write("b"))
     database.fail("changes")
