@@ -1,7 +1,7 @@
 """Memory over a database: what is asked is answered by the first that has it, what is put is in memory at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from store.confirming import Confirming
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier
+from store.mending import Mending
 from store.pending import all_of
 from store.rowless import Rowless
 from store.rows import GetNow, Rows
@@ -72,7 +73,7 @@ class TieredStore:
         self._catch_up = CatchUp(
             memory, as_write=as_write, derive_id=derive_id, has_row=self._has_row, max_missed=max_pending
         )
-        self._failing: set[str] = set()  # the operations that failed when they were last tried
+        self._mending = Mending(on_error=on_error)
         self._generations = Generations()
         self._erasures = Generations()
         self._behind: WriteBehind | None = None
@@ -81,7 +82,7 @@ class TieredStore:
             self._behind = WriteBehind(
                 database,
                 on_confirmed=self._confirmed,
-                on_result=self._noted,
+                on_result=self._mending.noted,
                 max_pending=max_pending,
                 clock=clock,
                 on_missed=self._catch_up.missed,
@@ -98,7 +99,7 @@ class TieredStore:
                 promote=self._promote,
                 on_changed=self._catch_up.learned,
                 on_lookup=on_lookup,
-                on_result=self._noted,
+                on_result=self._mending.noted,
                 on_error=on_error,
                 get_now=get_now,
                 clock=clock,
@@ -131,7 +132,7 @@ class TieredStore:
     def degraded(self) -> bool:
         """Whether answers may be missing, or not durable, for want of a working database."""
         is_missing = bool(self._tables) and (self._database is None or not self._is_there())
-        return is_missing or bool(self._failing)
+        return is_missing or bool(self._mending.failing)
 
     @property
     def is_doubtful(self) -> bool:
@@ -276,24 +277,9 @@ class TieredStore:
         """Find out whether a database that failed works again, and tell it what it has missed. Whether all is well."""
         if self._database is None or self._behind is None or not self._is_there():
             return not self.degraded
-        if not (self._failing or len(self._catch_up) or self._behind.owes):
-            self._catch_up.settled()
-            return True
-        works, _ = await self._tried("check", self._database.check())
-        if not works:
-            return False
-        missing = await self._catch_up.missing()
-        # Each of them says so again if it does not: writes below, reads as they come.
-        self._failing &= {"erase"}
-        self._catch_up.settled()
-        self._behind.retry_invalidations()
-        if self.sharing is not None:
-            missing = await self.sharing.leased_again(missing)
-        self._catch_up.again(missing, self._queue)
-        await self._behind.flush()
-        if "erase" in self._failing:
-            await self._tried("erase", self._database.erase_many([]))
-        return not (self._failing or self._behind.owes)
+        return await self._mending.recover(
+            self._database, self._behind, self._catch_up, self.sharing, queue=self._queue
+        )
 
     async def finish_erasures(self) -> None:
         """Remove from the files what earlier erasures had to leave there. Raises StoreError if it is still there."""
@@ -353,7 +339,7 @@ class TieredStore:
         """Sizes and counts of both tiers; a database that fails has none."""
         stats: StoreStats | None = None
         if self._database is not None:
-            _, stats = await self._tried("stats", self._database.stats(at=self._clock()))
+            _, stats = await self._mending.tried("stats", self._database.stats(at=self._clock()))
         return await census.take(self.memory, stats, self._behind, at=self._clock())
 
     async def start(self) -> None:
@@ -429,20 +415,3 @@ class TieredStore:
 
     async def _emptied(self) -> None:
         await self._catch_up.unconfirm(self.memory.keys())
-
-    def _noted(self, operation: str, ok: bool) -> None:  # noqa: FBT001 - a hook's shape
-        if ok:
-            self._failing.discard(operation)
-        else:
-            self._failing.add(operation)
-            self._on_error(operation)
-
-    async def _tried(self, operation: str, asked: Awaitable[T]) -> tuple[bool, T | None]:
-        """Whether the database could do it, and its answer."""
-        try:
-            answer = await asked
-        except StoreError:
-            self._noted(operation, ok=False)
-            return False, None
-        self._noted(operation, ok=True)
-        return True, answer
