@@ -31,9 +31,10 @@ class Rows:
     """Reads of a database, and changes of one row, for a memory tier that is to show nothing older than they do.
 
     `erasures` are of entities. `promote(entry)` takes what was read into memory, and `on_changed(row)` is told of each
-    row that was changed. `on_lookup(resource, "database", result)`: hit, miss or error, for
-    each key that was read. `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what
-    failed besides: find, reserve, change or unsynced. `get_now` reads without waiting, where it can. The database and
+    row that was changed, `on_unanswered(key)` of each that may have been.
+    `on_lookup(resource, "database", result)`: hit, miss or error, for each key that was read. `on_result(operation, ok)`
+    is told of each read of entries; `on_error(operation)` of what failed besides: find, reserve, change or unsynced.
+    `get_now` reads without waiting, where it can. The database and
     what is written behind are others' to close.
     """
 
@@ -52,8 +53,10 @@ class Rows:
         on_error: Callable[[str], None],
         get_now: GetNow,
         clock: Callable[[], float],
+        on_unanswered: Callable[[Key], None] = lambda _key: None,
     ) -> None:
         self._database = database
+        self._on_unanswered = on_unanswered
         self._get_now = get_now
         self._clock = clock
         self._rowless: tuple[Sequence[Key], float] | None = None
@@ -226,7 +229,11 @@ class Rows:
                 closing(self._erasures.watch([key])) as unerased,
             ):
                 changed = self._database.change(key, local=local, synced_at=synced_at)
-                entry = await self._counted("change", changed)
+                try:
+                    entry = await self._counted("change", changed)
+                except StoreError:
+                    self._on_unanswered(key)
+                    raise
                 is_current, is_erased = seen.is_current(key), not unerased.is_current(key)
         self._changes.changed(key)
         if entry is None:

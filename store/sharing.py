@@ -28,6 +28,10 @@ _RENEWED_FOR: Final = 1.0
 """Seconds for which a lease is taken that is needed at once."""
 
 
+_MAX_UNANSWERED: Final = 10_000
+"""Changes that are remembered one by one: each has cost a request, which failed."""
+
+
 class SharedBy(Struct, frozen=True):
     """What `Sharing` is made with, besides the parts of a tiered store."""
 
@@ -83,6 +87,7 @@ class Sharing:
         """Whether memory is known to have nothing that was changed longer ago than the interval."""
         self._heard_at = by.monotonic() - by.poll_interval
         self._cursor: Cursor | None = None
+        self._unanswered: set[Key] = set()
         self._reading = asyncio.Lock()
         self._woken = asyncio.Event()
 
@@ -132,6 +137,8 @@ class Sharing:
                 self._on_error("changes")
                 self._look_at_lag()
                 return False
+            while self._unanswered:
+                self._apply_changed(self._unanswered.pop())
             self._heard_at = asked_at
             self.is_coherent = True
             return True
@@ -141,11 +148,7 @@ class Sharing:
         key = change.key
         self._on_change(change)
         if change.kind == "changed":
-            # What is not durable is newer, and its confirmation brings what is in the row.
-            held = self._memory.look_at(key)
-            if held is not None and held.durable:
-                self._memory.drop(key)
-            self._rows.changed_elsewhere(key)
+            self._apply_changed(key)
             return
         if change.kind == "erased":
             self._erasures.changed(key)
@@ -153,6 +156,13 @@ class Sharing:
         self._generations.invalidated(key)
         self._behind.overtaken(key)
         self._memory.discard(key)
+
+    def unanswered(self, key: Key) -> None:
+        """A change of this replica's own may have been made: its row is read again once the database answers."""
+        if len(self._unanswered) < _MAX_UNANSWERED:
+            self._unanswered.add(key)
+        else:
+            self._cursor = None  # with so many, all is
 
     def forget_all(self) -> None:
         """Anything may have been changed: all goes that is in memory, and is read again."""
@@ -205,6 +215,13 @@ class Sharing:
             if key not in claims:  # it can have no row
                 self._catch_up.confirmed(key)
         return [write._replace(lease=token) for write in writes if write.entry.key in claims]
+
+    def _apply_changed(self, key: Key) -> None:
+        # What is not durable is newer, and its confirmation brings what is in the row.
+        held = self._memory.look_at(key)
+        if held is not None and held.durable:
+            self._memory.drop(key)
+        self._rows.changed_elsewhere(key)
 
     def _pause(self) -> float:
         """Seconds until the log is to be read without having been woken."""

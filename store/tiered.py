@@ -103,6 +103,7 @@ class TieredStore:
                 on_error=on_error,
                 get_now=get_now,
                 clock=clock,
+                on_unanswered=self._unanswered,
             )
             if shared is not None:
                 self.sharing = Sharing(
@@ -239,8 +240,8 @@ class TieredStore:
     async def erase(self, key: Key) -> None:
         """Forget the entity altogether, its internal id and local attributes too; returns when that is durable.
 
-        Raises StoreError when the database failed; then this process goes on treating the entity as forgotten for
-        every use, as it does from the start of the call, but its row may be there.
+        From the start of the call this process treats it as forgotten for every use. Raises StoreError when the
+        database failed: then its row may stand, and is shown again if it does.
         """
         entity = key._replace(variant="")
         self._erasures.changed(entity)
@@ -407,6 +408,10 @@ class TieredStore:
             self.memory.put(confirmed, self._usable_until(confirmed))
         elif held is not None and self._behind is not None and not self._behind.is_forgotten(sent.key):
             self._catch_up.learned(confirmed)
+
+    def _unanswered(self, key: Key) -> None:
+        if self.sharing is not None:
+            self.sharing.unanswered(key)
 
     def _refused(self, sent: Entry) -> None:
         """Another replica has changed the entity, or stored it, since this was fetched."""

@@ -76,6 +76,7 @@ class WriteBehind:
         self._puts: dict[Key, Put] = {}  # each came after the invalidation of its key, if that waits, too
         self._writing: dict[Key, Put] = {}  # taken from the puts, and not answered yet
         self._bytes = 0  # the sizes of both
+        self._overtaken: set[Key] = set()  # of what is being written
         self._invalidations: Invalidations = {}
         self._forgetting: Invalidations = {}  # taken from the invalidations, and not answered yet
         # Invalidations that failed, and since when they are wanted; told again with the next, or when asked to.
@@ -196,8 +197,11 @@ class WriteBehind:
             await asyncio.wait(waiters)
 
     def overtaken(self, key: Key) -> None:
-        """Something has happened to the entity since what waits was put: it is not written any more."""
+        """Something has happened to the entity since what waits was put: it is not written any more. What is being
+        written counts as refused, whatever the database says."""
         self._drop(key, "something has happened since")
+        if key in self._writing:
+            self._overtaken.add(key)
 
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
@@ -259,7 +263,8 @@ class WriteBehind:
 
     def _last_put(self, key: Key) -> Put | None:
         put = self._puts.get(key)
-        return self._writing.get(key) if put is None and key not in self._invalidations else put
+        is_last = put is None and key not in self._invalidations and key not in self._overtaken
+        return self._writing.get(key) if is_last else put
 
     def _wake(self) -> None:
         # In this order: what failed to be forgotten is told again before what is put next.
@@ -312,6 +317,7 @@ class WriteBehind:
                 await self._put(self._writing)
                 self._bytes -= sum(put.size for put in self._writing.values())
                 self._writing = {}
+                self._overtaken.clear()
                 self._wake_invalidate.set()
                 is_waited_for = self._is_closing or any(put.waiters for put in self._puts.values())
                 self._wake_put.set_soon(is_enough=is_waited_for or len(self._puts) >= BATCH)
@@ -385,7 +391,7 @@ class WriteBehind:
         if any(isinstance(outcome, Entry) for outcome in outcomes.values()):
             self._on_result("put", True)  # noqa: FBT003 - the hook's shape
         for key, put in batch.items():
-            outcome = outcomes.get(key)
+            outcome = None if key in self._overtaken else outcomes.get(key)
             if outcome is None:
                 self._on_refused(put.write.entry)
                 fail(put.waiters, Invalidated("put: something has happened since"))

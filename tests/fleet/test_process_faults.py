@@ -100,3 +100,27 @@ async def test_a_replica_that_stood_still_shows_nothing_old_once_it_has_read_the
 
 async def _until_stored(database: Database, user: str, wanted: int) -> None:
     await until(lambda: asyncio.to_thread(stored, database, user), lambda version: version == wanted)
+
+
+@pytest.mark.slow
+async def test_a_replica_that_stood_still_for_longer_than_the_interval_shows_nothing_old_at_all(
+    database: Database, tmp_path: Path
+) -> None:
+    """Those who have asked it meanwhile are answered before it gets to read the log."""
+    users = [f"u{number}" for number in range(10)]
+    interval = 1.0
+    every = {"HANDSHAKE_STORE__POLL_INTERVAL": f"{interval:.0f}s"}
+    async with (
+        owner(*users) as source,
+        processes(source, tmp_path, *[database.url] * 2, **every) as (sleeper, other),
+    ):
+        assert [await _asked(sleeper, user) for user in users] == [1] * len(users)
+        sleeper.process.send_signal(signal.SIGSTOP)
+        stood_at = time.monotonic()
+        async with other.client() as client:
+            for user in users:
+                await put(client, user)
+        asked = [asyncio.create_task(_asked(sleeper, user)) for user in users]
+        await until(lambda: asyncio.sleep(0, time.monotonic()), lambda now: now > stood_at + interval)
+        sleeper.process.send_signal(signal.SIGCONT)
+        assert await asyncio.gather(*asked) == [2] * len(users)

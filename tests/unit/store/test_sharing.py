@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from store import sharing
 from store.base import StoreError
 from store.entry import Entry, Key, Write
 from store.pending import Invalidated
@@ -70,6 +71,50 @@ async def test_what_waits_to_be_written_is_overtaken(world: SharedWorld, databas
     with pytest.raises(Invalidated):
         await waiter
     assert await world.store.load([A]) == {}
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_what_is_being_written_is_overtaken_too(
+    world: SharedWorld, database: Shared, is_stored: bool
+) -> None:
+    """Be it that the database has it already, and its answer is slower than the log."""
+    database.may_write.clear()
+    world.store.put(await world.leased(write("a", b"old")))
+    await turns(lambda: A in world.store._behind._writing)  # type: ignore[union-attr]
+    tokens = database.tokens[A]
+    database.happens(A, "invalidated")
+    if is_stored:
+        database.tokens[A] = tokens
+    await world.sharing.read_log()
+    assert world.store.peek(A) is None
+    assert await world.store.load([A]) == {}
+    database.may_write.set()
+    await world.store.flush()
+    assert world.store.peek(A) is None
+
+
+async def test_a_change_that_was_not_answered_may_have_been_made(
+    world: SharedWorld, database: Shared
+) -> None:
+    held = await stored(world, write("a"))
+    database.fail("change")
+    with pytest.raises(StoreError):
+        await world.store.change(A, local={"department_id": "d"})
+    database.rows[A] = held.confirmed(internal_id=derive(A, 0), version=2, local={"department_id": "d"})
+    assert world.store.peek(A) is held, "nothing is known yet"
+    await world.sharing.read_log()
+    assert (await world.store.load([A]))[A].local == {"department_id": "d"}
+
+
+async def test_with_too_many_unanswered_all_is_read_again(
+    world: SharedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_MAX_UNANSWERED", 1)
+    await stored(world, write("a"))
+    world.sharing.unanswered(B)
+    world.sharing.unanswered(A)
+    await world.sharing.read_log()
+    assert world.store.peek(A) is None
 
 
 async def test_what_another_has_erased_is_not_shown_by_what_was_under_way(
