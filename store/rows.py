@@ -32,9 +32,9 @@ class Rows:
 
     `erasures` are of entities. `promote(entry)` takes what was read into memory, and `on_changed(row)` is told of each
     row that was changed, `on_unanswered(key)` of each that may have been.
-    `on_lookup(resource, "database", result)`: hit, miss or error, for each key that was read. `on_result(operation, ok)`
-    is told of each read of entries; `on_error(operation)` of what failed besides: find, reserve, change or unsynced.
-    `get_now` reads without waiting, where it can. The database and
+    `on_lookup(resource, "database", result)`: hit, miss or error, for each key that was read.
+    `on_result(operation, ok)` is told of each read of entries; `on_error(operation)` of what failed besides: find,
+    reserve, change or unsynced. `get_now` reads without waiting, where it can. The database and
     what is written behind are others' to close.
     """
 
