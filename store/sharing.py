@@ -167,6 +167,7 @@ class Sharing:
     def forget_all(self) -> None:
         """Anything may have been changed: all goes that is in memory, and is read again."""
         self._generations.all_changed()
+        self._behind.all_overtaken()
         self._catch_up.clear()
         if self._memory.bytes:
             self._memory.clear()

@@ -203,6 +203,11 @@ class WriteBehind:
         if key in self._writing:
             self._overtaken.add(key)
 
+    def all_overtaken(self) -> None:
+        """The same of every entity."""
+        for key in (*self._puts, *self._writing):
+            self.overtaken(key)
+
     async def flush(self) -> None:
         """Return when all that is queued now is durable or has failed."""
         waiters = self._outcomes(self._pending())

@@ -7,6 +7,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from store.base import TableSpec
+from store.entry import Key
+from store.postgres import changes
 from store.postgres.errors import OpenError
 from store.postgres.pool import Connection
 from store.postgres.statements import LOCAL_TYPES, SCHEMA, TableStatements, migrations, quoted, text
@@ -17,16 +19,19 @@ _LOCK: Final = 0x68616E647368616B
 stand between."""
 
 
-async def prepare(connection: Connection, tables: Sequence[TableSpec]) -> list[str]:
+async def prepare(connection: Connection, tables: Sequence[TableSpec], origin: str) -> list[str]:
     """Bring the schema up to date. Returns the resources whose rows have lost their representations: they were filled
-    in another's name than they would be now.
+    in another's name than they would be now. The other replicas are told, by `origin`.
 
     Raises OpenError or the driver's errors, having changed nothing.
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await _migrate(connection)
-        return [spec.resource for spec in tables if await _follow(connection, spec)]
+        forgotten = [spec.resource for spec in tables if await _follow(connection, spec)]
+        if forgotten:
+            await changes.write(connection, [Key("", "")], changes.ALL, origin)
+        return forgotten
 
 
 async def check(connection: Connection, tables: Sequence[TableSpec]) -> list[TableSpec]:

@@ -80,12 +80,8 @@ class PostgresStore:
         """Connect, and bring the schema up to date. Raises StoreError."""
         if self._is_closed:
             raise StoreError("open: the store is closed")
-        forgotten = await self._pool.open(
-            partial(prepare, tables=list(self._specs.values())), within=_PREPARE_WITHIN
-        )
-        self.forgotten += forgotten
-        if forgotten:
-            await self._forget_all(forgotten)
+        making = partial(prepare, tables=list(self._specs.values()), origin=self._origin)
+        self.forgotten += await self._pool.open(making, within=_PREPARE_WITHIN)
 
     def holds(self, resource: str) -> bool:
         """Whether the resource has a table here."""
@@ -121,9 +117,12 @@ class PostgresStore:
     async def invalidate_all(self) -> None:
         """Forget every representation for every use, and have the other replicas forget what they have in memory. Rows
         go, unless they could not be made again. Raises StoreError."""
-        await self._forget_all(list(self._tables))
+        forget = partial(forgetting.forget_all, resources=list(self._tables), origin=self._origin)
+        await self._write("invalidate", forget)
         while await self._write("invalidate", self._room.evict_some, within=_LONG):
             pass
+        # Again: what was told at first may have been read anew before it was gone.
+        await self._write("invalidate", forget)
 
     async def find(self, resource: str, internal_id: str) -> str | None:
         """The external id of the row with that internal id (lower-case UUID), if there is one. Raises StoreError."""
@@ -295,10 +294,6 @@ class PostgresStore:
         while self._running:
             await asyncio.wait(self._running)
         await self._pool.close()
-
-    async def _forget_all(self, resources: Sequence[str]) -> None:
-        forget = partial(forgetting.forget_all, resources=resources, origin=self._origin)
-        await self._write("invalidate", forget)
 
     def _has_row(self, key: Key) -> bool:
         return key.resource in self._tables and not key.variant

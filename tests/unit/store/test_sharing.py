@@ -93,6 +93,21 @@ async def test_what_is_being_written_is_overtaken_too(
     assert world.store.peek(A) is None
 
 
+async def test_what_is_on_its_way_when_the_log_has_lost_something_is_overtaken(
+    world: SharedWorld, database: Shared
+) -> None:
+    database.may_write.clear()
+    world.store.put(await world.leased(write("a", b"old")))
+    await turns(lambda: A in world.store._behind._writing)  # type: ignore[union-attr]
+    world.store.put(await world.leased(write("b", b"old")))
+    database.is_broken = True
+    await world.sharing.read_log()
+    database.may_write.set()
+    await world.store.flush()
+    assert world.store.peek(A) is world.store.peek(B) is None
+    assert set(database.rows) == {A}, "which is read again, and is what the database says"
+
+
 async def test_a_change_that_was_not_answered_may_have_been_made(
     world: SharedWorld, database: Shared
 ) -> None:
