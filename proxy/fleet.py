@@ -158,6 +158,6 @@ def _is_fresh(row: Entry, now: float) -> bool:
 
 
 def _part_of(wish: Wish, ids: Sequence[str], lease: int | None) -> Wish:
-    if lease == wish.lease and len(ids) == len(wish.ids):
-        return wish
-    return replace(wish, ids=tuple(ids), lease=lease)
+    # What is held of the others says nothing about the answer to this part, and is not to be changed by it.
+    held = {entity: wish.held[entity] for entity in ids if entity in wish.held}
+    return replace(wish, ids=tuple(ids), held=held, lease=lease)

@@ -1,26 +1,30 @@
 """A simulation of fleets: `python -m bench.fleet`. Replicas from 1 to 1,000, users up to 10 million, in three ways.
 
 The program's own policy, resolver, loader and tiers run on a simulated clock (bench/fleet/model.py says what happens to
-them). No sockets, no waiting; a few minutes of one core, or `--quick`.
+them). No sockets, no waiting; some eight minutes of one core, or `--quick`.
 """
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.fleet.chart import NAMES, chart, table
-from bench.fleet.model import Outcome, Way, run
+from bench.fleet.chart import chart
+from bench.fleet.document import Document, Result
+from bench.fleet.load import Load
+from bench.fleet.model import run
+from bench.fleet.outcome import NAMES, Way
+from bench.fleet.tables import LOADS, TABLES, filled
 
 _REPLICAS = (1, 3, 10, 30, 100, 300, 1000)
-_USERS = (10_000, 100_000, 1_000_000, 10_000_000)
-_SAMPLE, _QUICK_SAMPLE = 400, 50
-_BEGIN, _END = "<!-- table: begin -->\n", "<!-- table: end -->"
+_OF_OTHER_LOADS = (3, 10, 30, 100)
+_SAMPLE, _QUICK_SAMPLE = 1_000, 40
+_USUAL = 20
+"""Look-ups a day: of users who do more of them fewer are simulated."""
 
 
 def main() -> int:
-    """Simulate, print the table, and write what there is a file for."""
+    """Simulate, print the tables, and write what there is a file for."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.fleet",
         description=__doc__,
@@ -30,25 +34,37 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="a file for what was simulated")
     parser.add_argument("--svg", type=Path, help="a file for the chart")
-    parser.add_argument("--page", type=Path, help="a page to put the table into, between its marks")
+    parser.add_argument("--page", type=Path, help="a page to put the tables into, between their marks")
     arguments = parser.parse_args()
     sample = _QUICK_SAMPLE if arguments.quick else _SAMPLE
-    results: dict[tuple[Way, int], Outcome] = {}
-    for count in (one for one in _REPLICAS if not arguments.quick or one <= 30):
-        for way in NAMES:
-            results[way, count] = run(way, count, users=sample, seed=arguments.seed)
-            print(f"{count} replicas, {NAMES[way]}: done", file=sys.stderr)
-    print(table(results, _USERS))
+    results = []
+    for way, count, load in _runs(most=30 if arguments.quick else _REPLICAS[-1]):
+        users = int(sample * min(1.0, _USUAL / load.lookups) / (1 if load == Load() else 2))
+        results.append(Result(way, count, load, run(way, count, users=users, load=load, seed=arguments.seed)))
+        print(f"{count} replicas, {NAMES[way]}, {load.lookups:.0f} look-ups: done", file=sys.stderr)
+    document = Document(sample, arguments.seed, results)
+    for table in TABLES.values():
+        print(table(document))
     if arguments.json is not None:
-        rows = [{"way": way, "replicas": count, **asdict(one)} for (way, count), one in results.items()]
-        document = {"sample": sample, "seed": arguments.seed, "results": rows}
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+        document.write(arguments.json)
     if arguments.svg is not None:
-        arguments.svg.write_text(chart(results))
+        arguments.svg.write_text(chart(document))
     if arguments.page is not None:
-        before, _, rest = arguments.page.read_text().partition(_BEGIN)
-        arguments.page.write_text(before + _BEGIN + table(results, _USERS) + _END + rest.partition(_END)[2])
+        arguments.page.write_text(filled(arguments.page.read_text(), document))
     return 0
+
+
+def _runs(*, most: int) -> Iterator[tuple[Way, int, Load]]:
+    """Each way under the usual load, for up to so many replicas; the stores under others, too."""
+    for count in (one for one in _REPLICAS if one <= most):
+        for way in NAMES:
+            yield way, count, Load()
+    others = [load for load in LOADS.values() if load != Load()]
+    counts = [one for one in _OF_OTHER_LOADS if one <= most]
+    for load in others:
+        for count in counts:
+            yield "per pod", count, load
+        yield "shared", counts[-1], load
 
 
 if __name__ == "__main__":

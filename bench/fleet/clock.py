@@ -36,9 +36,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 def simulate(work: Coroutine[Any, Any, T]) -> T:
-    """What it returns, run in simulated time."""
+    """What it returns, run in simulated time. Raises RuntimeError if anything failed besides that nobody waited for."""
     loop = SimulatedLoop()
+    failed: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: failed.append(context))
     try:
-        return loop.run_until_complete(work)
+        result = loop.run_until_complete(work)
     finally:
         loop.close()
+    if failed:
+        raise RuntimeError(failed[0]["message"]) from failed[0].get("exception")
+    return result

@@ -1,6 +1,7 @@
 """The databases of a simulated fleet: one of each pod, or one of all, with what a call takes."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,14 +11,18 @@ from store.base import Adopted, Position, StoreStats
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.shared import Change, Claim, Cursor, News
 
+LOG_READ = "changes"
+"""The call that reads the log, as calls are counted."""
+
 
 class Rows:
-    """The rows of a database, as far as a simulation asks for them. `call_takes`: seconds of a call."""
+    """The rows of a database, as far as a simulation asks for them. A call takes `call_takes` seconds, and is counted
+    in `calls`."""
 
-    def __init__(self, call_takes: float) -> None:
+    def __init__(self, call_takes: float, calls: Counter[str]) -> None:
         self._call_takes = call_takes
+        self._calls = calls
         self.rows: dict[Key, Entry] = {}
-        self.calls: Counter[str] = Counter()
 
     def holds(self, resource: str) -> bool:
         """Whether the resource has a table here."""
@@ -49,7 +54,7 @@ class Rows:
         return self.rows[sent.key]
 
     async def _called(self, name: str) -> None:
-        self.calls[name] += 1
+        self._calls[name] += 1
         await asyncio.sleep(self._call_takes)
 
     # What no simulated request asks for.
@@ -105,24 +110,45 @@ class Rows:
         """See `store.base.Store`."""
 
 
+class Server:
+    """What all replicas share. A notification takes `takes` seconds; `clock` gives epoch seconds."""
+
+    def __init__(self, takes: float, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.rows: dict[Key, Entry] = {}
+        self.leases: dict[Key, tuple[float, list[int]]] = {}
+        """Until when, and who may store under it."""
+        self.log: list[tuple[int, Change]] = []
+        """Each change, with the number of the replica that has made it."""
+        self.listeners: dict[Callable[[], object], None] = {}
+        """In the order in which they came, so that a simulation is the same each time."""
+        self._takes = takes
+
+    def notify(self) -> None:
+        """Wake all who listen, in a while: the one who has made the change, too."""
+        for heard in self.listeners:
+            asyncio.get_running_loop().call_later(self._takes, heard)
+
+
 class SharedRows(Rows):
-    """One database of all replicas: leases, a log, and a notification of each change, which `on_change` hears of."""
+    """`store.shared.SharedStore` as one replica has it."""
 
     is_there = True
+    _replicas = itertools.count()
 
-    def __init__(self, call_takes: float, clock: Callable[[], float]) -> None:
-        super().__init__(call_takes)
-        self._clock = clock
-        self._leases: dict[Key, tuple[float, list[int]]] = {}
-        self.log: list[Change] = []
-        self.listeners: set[Callable[[], object]] = set()
+    def __init__(self, call_takes: float, calls: Counter[str], server: Server) -> None:
+        super().__init__(call_takes, calls)
+        self.server = server
+        self.rows = server.rows
+        self._leases = server.leases
+        self._origin = next(self._replicas)
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
         """See `store.base.Store`; what has lost its lease is left out."""
         await self._called("put")
-        stands = [w for w in writes if w.lease in self._leases.get(w.entry.key, (0.0, []))[1]]
+        stands = [w for w in writes if w.lease is None or w.lease in self._tokens(w.entry.key)]
         for write in stands:
-            del self._leases[write.entry.key]
+            self._leases.pop(write.entry.key, None)
         return {write.entry.key: self._stored(write.entry) for write in stands}
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
@@ -130,16 +156,15 @@ class SharedRows(Rows):
         await super().invalidate_many(keys)
         for key in keys:
             self._leases.pop(key, None)
-            self.log.append(Change(key, "invalidated"))
-        for heard in self.listeners:
-            asyncio.get_running_loop().call_later(self._call_takes / 2, heard)
+            self.server.log.append((self._origin, Change(key, "invalidated")))
+        self.server.notify()
 
     async def claim_many(
         self, keys: Sequence[Key], token: int, *, seconds: float, is_forced: bool = False
     ) -> dict[Key, Claim]:
         """See `store.shared.SharedStore`."""
         await self._called("claim")
-        now = self._clock()
+        now = self.server.clock()
         claims = {}
         for key in keys:
             until, tokens = self._leases.get(key, (0.0, []))
@@ -154,15 +179,20 @@ class SharedRows(Rows):
         """See `store.shared.SharedStore`."""
         await self._called("release")
         for key in keys:
-            if token in self._leases.get(key, (0.0, []))[1]:
+            if token in self._tokens(key):
                 del self._leases[key]
 
     async def changes_begin(self) -> Cursor:
         """See `store.shared.SharedStore`."""
-        await self._called("changes")
-        return Cursor(str(len(self.log)), "")
+        await self._called(LOG_READ)
+        return Cursor(str(len(self.server.log)), "")
 
     async def changes_since(self, cursor: Cursor) -> News:
         """See `store.shared.SharedStore`."""
-        await self._called("changes")
-        return News(Cursor(str(len(self.log)), ""), self.log[int(cursor.snapshot) :])
+        await self._called(LOG_READ)
+        log = self.server.log
+        others = [change for origin, change in log[int(cursor.snapshot) :] if origin != self._origin]
+        return News(Cursor(str(len(log)), ""), others)
+
+    def _tokens(self, key: Key) -> list[int]:
+        return self._leases.get(key, (0.0, []))[1]

@@ -31,8 +31,12 @@ _CONFIG = load(None, {"HANDSHAKE_UPSTREAMS__MAIN__URL": "http://owner.invalid"})
 USER = _CONFIG.resources["user"]
 """The resource of the built-in configuration."""
 
-_LONG = 1e9
-"""Seconds: the log is read when a notification comes. What reading it besides costs is a matter of arithmetic."""
+UNPOLLED = 1e9
+"""Seconds: the log is read when a notification comes. What reading it besides costs is a matter of arithmetic
+(`bench.fleet.load.log_reads`)."""
+
+POLL_INTERVAL = _CONFIG.store.poll_interval
+"""Seconds, of the built-in configuration."""
 
 Clock = Callable[[], float]
 
@@ -76,16 +80,24 @@ class Owner:
 
 
 class Replica:
-    """One pod's proxy. `clock` gives simulated epoch seconds."""
+    """One pod's proxy. `clock` gives simulated epoch seconds; a shared log is read each `poll_interval` seconds. The
+    metrics are nobody's, and may be those of all replicas."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, owner: Owner, database: Rows, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        database: Rows,
+        clock: Clock,
+        rng: random.Random,
+        metrics: Metrics,
+        poll_interval: float = UNPOLLED,
+    ) -> None:
         self._owner = owner
         self._database = database
         self._supervisor = Supervisor(_defect)
         self._tasks: list[asyncio.Task[None]] = []
-        self._metrics = Metrics()
         freshness = USER.freshness
         limits = Limits(freshness.stale_while_revalidate, freshness.stale_if_error)
 
@@ -94,7 +106,7 @@ class Replica:
 
         shared = None
         if isinstance(database, SharedRows):
-            by = SharedBy(_LONG, clock, lambda: next(self._numbers), _ignore, _ignore)
+            by = SharedBy(poll_interval, clock, lambda: next(self._numbers), _ignore, _ignore)
             shared = (database, by)
         self.store = TieredStore(
             MemoryTier(_CONFIG.memory.max_bytes, clock=clock, on_evict=_ignore),
@@ -114,7 +126,7 @@ class Replica:
             USER,
             cast("Upstream", owner),
             Keeper("user", USER, self.store, clock=clock, wall=clock, rng=rng.random),
-            metrics=self._metrics,
+            metrics=metrics,
             clock=clock,
             wall=clock,
             monotonic=clock,
@@ -125,12 +137,12 @@ class Replica:
         sharing = self.store.sharing
         fleet = None
         if sharing is not None:
-            fleet = Fleet("user", sharing, timeout=fetcher.timeout, metrics=self._metrics, clock=clock)
+            fleet = Fleet("user", sharing, timeout=fetcher.timeout, metrics=metrics, clock=clock)
         loader = Loader(
             fetcher,
             watch=self.store.watch,
             supervisor=self._supervisor,
-            metrics=self._metrics,
+            metrics=metrics,
             monotonic=clock,
             parallel=32,
             max_waiters=10_000,
@@ -142,7 +154,7 @@ class Replica:
             self.store,
             limits,
             patience=freshness.revalidate_timeout,
-            metrics=self._metrics,
+            metrics=metrics,
             on_invalidated=_ignore,
             clock=clock,
         )
@@ -152,14 +164,14 @@ class Replica:
         await self.store.start()
         sharing = self.store.sharing
         if sharing is not None and isinstance(self._database, SharedRows):
+            self._database.server.listeners[sharing.wake] = None
             await sharing.read_log()
-            self._database.listeners.add(sharing.wake)
             self._tasks.append(asyncio.create_task(sharing.keep(), name="change log"))
 
     async def stop(self) -> None:
         """End as a pod does; memory goes with it."""
         if self.store.sharing is not None and isinstance(self._database, SharedRows):
-            self._database.listeners.discard(self.store.sharing.wake)
+            self._database.server.listeners.pop(self.store.sharing.wake, None)
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):

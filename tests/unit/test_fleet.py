@@ -76,6 +76,7 @@ class World:
         self.leases = Leases()
         self.metrics = Metrics()
         self.calls: list[tuple[tuple[str, ...], int | None]] = []
+        self.held: list[set[str]] = []
         self.slept = 0.0
         self.says: Callable[[str], Result] = lambda entity: Loaded(row(entity), stored=True)
         self.fleet = Fleet(
@@ -94,6 +95,7 @@ class World:
 
     async def _call(self, wish: Wish) -> dict[str, Result]:
         self.calls.append((tuple(wish.ids), wish.lease))
+        self.held.append(set(wish.held))
         return {entity: self.says(entity) for entity in wish.ids}
 
     async def _sleep(self, seconds: float) -> None:
@@ -124,6 +126,16 @@ async def test_what_another_has_just_stored_is_not_fetched_again(world: World) -
         world.metrics.registry.get_sample_value("handshake_proxy_coalesced_ids_total", {"resource": "user"})
         == 1
     )
+
+
+async def test_a_part_is_fetched_with_what_is_held_of_it_alone(world: World) -> None:
+    """What others bring is not missing in the answer to it."""
+    world.leases.rows = {"a": row("a")}
+    world.leases.holders = {"c": 1.0}
+    old = {entity: row(entity, lifetime=0.0) for entity in "abc"}
+    await world.fetch("a", "b", "c", "d", **old)
+    assert world.calls == [(("b", "d"), 1), (("c",), world.leases.token)]
+    assert world.held == [{"b"}, {"c"}]
 
 
 @pytest.mark.parametrize("old", [row("a", None), row("a", lifetime=0.0)])

@@ -3,6 +3,7 @@ does, and owns nothing but its schema."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -37,7 +38,7 @@ async def test_the_role_of_the_page_is_all_that_the_store_needs(database: Databa
         password="REPLACE-ME",
     )
     try:
-        assert await prepare(connection, TABLES) == []
+        assert await prepare(connection, TABLES, str(uuid4())) == []
         assert (await begin(connection)).snapshot
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("CREATE SCHEMA another")
