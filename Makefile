@@ -91,7 +91,7 @@ bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which
 bench-shared: $(STAMP) ## what PostgreSQL costs beside SQLite, hits, misses and changes, on a server of its own
 	$(BIN)/python -m bench.shared $(BENCH_ARGS)
 
-bench-fleet: $(STAMP) ## a simulation of 1 to 1,000 replicas, of which docs/fleet.md is made: some five minutes
+bench-fleet: $(STAMP) ## a simulation of 1 to 1,000 replicas, of which docs/fleet.md is made: some eight minutes
 	$(BIN)/python -m bench.fleet --json docs/fleet.json --svg docs/fleet.svg --page docs/fleet.md $(BENCH_ARGS)
 
 SOAK_SECONDS ?= 600

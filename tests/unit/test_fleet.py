@@ -1,7 +1,7 @@
 """Who of many replicas calls the upstream, and what the others do meanwhile: the test plays the database."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -88,9 +88,11 @@ class World:
             sleep=self._sleep,
         )
 
-    async def fetch(self, *ids: str, forced: bool = False, **held: Entry) -> dict[str, Result]:
+    async def fetch(
+        self, *ids: str, forced: bool = False, held: Mapping[str, Entry] | None = None
+    ) -> dict[str, Result]:
         seen = Generations().watch([key(entity) for entity in ids])
-        wish = Wish(ids, "", held, seen, ())
+        wish = Wish(ids, "", held or {}, seen, ())
         return await self.fleet.fetch(wish, self._call, is_forced=forced)
 
     async def _call(self, wish: Wish) -> dict[str, Result]:
@@ -133,7 +135,7 @@ async def test_a_part_is_fetched_with_what_is_held_of_it_alone(world: World) -> 
     world.leases.rows = {"a": row("a")}
     world.leases.holders = {"c": 1.0}
     old = {entity: row(entity, lifetime=0.0) for entity in "abc"}
-    await world.fetch("a", "b", "c", "d", **old)
+    await world.fetch("a", "b", "c", "d", held=old)
     assert world.calls == [(("b", "d"), 1), (("c",), world.leases.token)]
     assert world.held == [{"b"}, {"c"}]
 
