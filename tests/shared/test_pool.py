@@ -1,16 +1,19 @@
 """Connections that break, and a server that goes away."""
 
 import asyncio
+import ssl
 import time
+from pathlib import Path
 
 import pytest
+import trustme
 
 from store.base import StoreError
 from store.postgres import pool as pools
 from store.postgres.pool import Pool
 from store.postgres.store import PostgresStore
 from tests.postgres.relay import Relay
-from tests.postgres.server import Database
+from tests.postgres.server import Database, Server
 from tests.shared.replicas import A, Person, item, leased, put
 from tests.unit.store.samples import LARGE, TABLES, derive, ignore, open_shared
 
@@ -158,3 +161,28 @@ async def test_connections_that_are_all_busy_are_no_server_that_is_gone(
     await busy
     await pool.run(lambda _: asyncio.sleep(0))
     await pool.close()
+
+
+async def test_the_url_says_whose_certificate_the_server_must_have(
+    postgres: Server, database: Database, tmp_path: Path
+) -> None:
+    ours, another = trustme.CA(), trustme.CA()
+    files = {name: tmp_path / name for name in ("ours", "another")}
+    ours.cert_pem.write_to_path(str(files["ours"]))
+    another.cert_pem.write_to_path(str(files["another"]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.issue_cert("127.0.0.1").configure_cert(context)
+    async with Relay(postgres.port, tls=context) as encrypting:
+
+        def url(name: str) -> str:
+            return encrypting.url(database, sslmode="verify-full", sslrootcert=str(files[name]))
+
+        store = await open_shared(url("ours"))
+        assert await put(store, leased("a", None)) == {A}
+        await store.close()
+        with pytest.raises(StoreError, match="open: SSLCertVerificationError"):
+            await open_shared(url("another"))
+        with pytest.raises(StoreError, match="open: "):
+            await open_shared(
+                database.at(postgres.port, sslmode="verify-full", sslrootcert=str(files["ours"]))
+            )
