@@ -135,6 +135,26 @@ async def test_a_log_that_was_pruned_past_a_replica_is_broken_for_it(
     assert not (await other.changes_since(heard)).is_broken, "who had read it has lost nothing"
 
 
+@pytest.mark.parametrize("how", ["DELETE FROM", "TRUNCATE"])
+async def test_a_log_that_a_person_has_emptied_is_broken_too(replicas: Two, person: Person, how: str) -> None:
+    one, other = replicas
+    behind = await other.changes_begin()
+    await one.invalidate_many([A])
+    await person.execute(f"{how} handshake_proxy.changes")
+    news = await other.changes_since(behind)
+    assert news.is_broken
+    await one.invalidate_many([B])
+    assert [change.key for change in (await other.changes_since(news.cursor)).changes] == [B]
+
+
+async def test_to_take_nothing_away_breaks_nothing(replicas: Two, person: Person) -> None:
+    one, other = replicas
+    behind = await other.changes_begin()
+    await one.invalidate_many([A])
+    await person.execute("DELETE FROM handshake_proxy.changes WHERE false")
+    assert [change.key for change in (await other.changes_since(behind)).changes] == [A]
+
+
 async def test_a_log_that_is_too_long_to_be_read_is_broken(
     replicas: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

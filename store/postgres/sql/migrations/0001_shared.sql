@@ -28,6 +28,23 @@ CREATE TABLE handshake_proxy.log (
 );
 INSERT INTO handshake_proxy.log DEFAULT VALUES;
 
+-- Whoever takes rows away, be it a person, has it written down.
+CREATE FUNCTION handshake_proxy.changes_pruned() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        UPDATE handshake_proxy.log SET pruned = pg_current_xact_id();
+    ELSE
+        UPDATE handshake_proxy.log SET pruned = newest.xid
+        FROM (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1) AS newest WHERE newest.xid > pruned;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER changes_deleted AFTER DELETE ON handshake_proxy.changes
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION handshake_proxy.changes_pruned();
+CREATE TRIGGER changes_truncated AFTER TRUNCATE ON handshake_proxy.changes
+    FOR EACH STATEMENT EXECUTE FUNCTION handshake_proxy.changes_pruned();
+
 -- Who fetches an entity now: until `until` the others wait for its row. A token that stands here may store what it has
 -- fetched; an invalidation, and whoever stores first, removes the row. Unlogged: after a crash nothing may be stored
 -- that was fetched before it.
