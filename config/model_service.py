@@ -80,8 +80,8 @@ class StoreConfig(Section):
     )
     prepared_statements: bool = key(
         default=True,
-        doc="PostgreSQL: whether statements are kept prepared; false behind a pooler that can't keep them apart, such "
-        "as PgBouncer before 1.21 in transaction mode.",
+        doc="PostgreSQL: whether statements are kept prepared. They are not where a pooler is found; false is for one "
+        "that can't be told from the server itself.",
     )
     max_bytes: PositiveSize = key(
         parse_size("256MiB"), "Bound of the database; what was synced longest ago makes room for the newest."

@@ -77,15 +77,22 @@ class Pool:
         """Connect, if it is not, and have `prepare` see to what it finds. Raises StoreError."""
         if self._pool is not None:
             return await self.run(prepare, within=within)
-        pool = asyncpg.create_pool(**self._options, min_size=0, max_size=self._connections, reset=_left_alone)
+        pool: Any = None
         try:
             async with asyncio.timeout(within):
+                pool = asyncpg.create_pool(
+                    **await _suited(self._options),
+                    min_size=0,
+                    max_size=self._connections,
+                    reset=_left_alone,
+                )
                 await pool
                 async with pool.acquire() as connection:
                     _check_version(connection)
                     prepared = await prepare(connection)
         except BaseException as error:
-            pool.terminate()
+            if pool is not None:
+                pool.terminate()
             if isinstance(error, FOREIGN_ERRORS):
                 self.last_failure = error_name(error)
                 raise store_error("open", error) from None
@@ -171,6 +178,19 @@ class Pool:
             self._pool = None
             pool.terminate()
             self._on_lost()
+
+
+async def _suited(given: dict[str, Any]) -> dict[str, Any]:
+    """The options for what is there. A pooler gives each transaction another of its connections: what is prepared on
+    one is unknown on the next, or is another program's statement of the same name. It is told by the process that it
+    says it is, which is none of the server's."""
+    unprepared = given | {"statement_cache_size": 0}
+    connection = await asyncpg.connect(**unprepared)
+    try:
+        is_direct = await connection.fetchval("SELECT pg_backend_pid()") == connection.get_server_pid()
+    finally:
+        connection.terminate()
+    return given if is_direct else unprepared
 
 
 def _check_version(connection: Connection) -> None:
