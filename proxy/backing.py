@@ -192,6 +192,6 @@ def postgres_backing(
         last_failure=lambda: database.store.last_failure,
         close=database.close,
         shared=(database.store, shared_by),
-        listen=database.listen,
+        listen=database.listener.listen,
         is_hearing=lambda: database.listener.is_hearing,
     )

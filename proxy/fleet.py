@@ -28,6 +28,8 @@ _AT_MOST: Final = 1.0
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.08
 """Seconds between two looks at the row that another replica fetches, twice as long each time."""
 
+_NOBODYS: Final = Claim(is_granted=True, row=None)
+
 Call = Callable[[Wish], Awaitable[dict[str, Result]]]
 """Calls the upstream for all of a wish."""
 
@@ -59,11 +61,7 @@ class Fleet:
         claims = await self._claimed(wish.ids, token, is_forced=is_forced)
         if claims is None:
             return await call(wish)
-        results = {} if is_forced else self._brought(wish, claims)
-        granted = [entity for entity in wish.ids if _is_granted(claims, entity)]
-        others = [entity for entity in wish.ids if entity not in results and entity not in granted]
-        await self._given_up([entity for entity in granted if entity in results], token)
-        mine = [entity for entity in granted if entity not in results]
+        results, mine, others = await self._sorted(wish, claims, token, is_forced=is_forced)
         if not others:
             return results | (await self._led(wish, mine, token, call) if mine else {})
         async with asyncio.TaskGroup() as tasks:
@@ -79,7 +77,19 @@ class Fleet:
     ) -> dict[str, Claim] | None:
         keys = [Key(self._name, entity) for entity in ids]
         claims = await self._sharing.claim(keys, token, seconds=self._seconds, is_forced=is_forced)
-        return None if claims is None else {key.id: claim for key, claim in claims.items()}
+        # What has no claim, for it is no text, has no row: nobody can lead, and nothing is stored.
+        return None if claims is None else {key.id: claims.get(key, _NOBODYS) for key in keys}
+
+    async def _sorted(
+        self, wish: Wish, claims: Mapping[str, Claim], token: int, *, is_forced: bool = False
+    ) -> tuple[dict[str, Result], list[str], list[str]]:
+        """What others have brought, what is to be fetched here, and what somebody else has the lease of."""
+        brought = {} if is_forced else self._brought(wish, claims)
+        granted = [entity for entity, claim in claims.items() if claim.is_granted]
+        await self._given_up([entity for entity in granted if entity in brought], token)
+        mine = [entity for entity in granted if entity not in brought]
+        others = [entity for entity, c in claims.items() if not c.is_granted and entity not in brought]
+        return brought, mine, others
 
     async def _led(self, wish: Wish, ids: Sequence[str], token: int, call: Call) -> dict[str, Result]:
         """What the upstream says; who waits for what is not going to be stored is let go."""
@@ -104,17 +114,10 @@ class Fleet:
             now = await self._claimed(left, token)
             if now is None:
                 break
-            brought = self._brought(wish, now)
+            # Of what is granted the leader has brought nothing; nor would those who follow it, one after the other.
+            brought, mine, waiting = await self._sorted(wish, now, token)
             results |= brought
-            granted = [entity for entity in left if _is_granted(now, entity)]
-            await self._given_up([entity for entity in granted if entity in brought], token)
-            # Its leader has brought nothing; nor would those who follow it, one after the other.
-            mine = [entity for entity in granted if entity not in brought]
-            given_up = [
-                entity
-                for entity in left
-                if entity not in brought and entity not in granted and now[entity].holder != holders[entity]
-            ]
+            given_up = [entity for entity in waiting if now[entity].holder != holders[entity]]
             if mine:
                 results |= await self._led(wish, mine, token, call)
             if given_up:
@@ -146,11 +149,6 @@ class Fleet:
     async def _given_up(self, ids: Sequence[str], token: int) -> None:
         if ids:
             await self._sharing.release([Key(self._name, entity) for entity in ids], token)
-
-
-def _is_granted(claims: Mapping[str, Claim], entity: str) -> bool:
-    # What has no claim, for it is no text, has no row: nobody can lead, and nothing is stored.
-    return entity not in claims or claims[entity].is_granted
 
 
 def _is_fresh(row: Entry, now: float) -> bool:

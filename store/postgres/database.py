@@ -38,7 +38,7 @@ class Hooks(Struct, frozen=True):
 
 class PostgresDatabase:
     """Owns the store, and the connection that listens. `look` does what is to be done; its caller calls it about once a
-    second, and never twice at a time. `listen` runs until it is cancelled."""
+    second, and never twice at a time. `listener.listen` runs until it is cancelled."""
 
     def __init__(
         self,
@@ -85,12 +85,8 @@ class PostgresDatabase:
         self._failures = 0
         self._hooks.on_opened()
 
-    async def listen(self) -> None:
-        """Listen for notifications until cancelled."""
-        await self.listener.listen()
-
     async def close(self) -> None:
-        """Finish what is under way, then close. Idempotent; `look` and `listen` must have ended."""
+        """Finish what is under way, then close. Idempotent; `look` and the listener must have ended."""
         await asyncio.shield(self.store.close())
 
     def _lost(self) -> None:

@@ -1,18 +1,19 @@
 """Who of all replicas fetches an entity now, and what may still be stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from store.entry import Key
 from store.postgres.changes import by_resource
 from store.postgres.pool import Connection
-from store.postgres.rows import Reader, of_text
-from store.postgres.statements import TableStatements, text
+from store.postgres.reading import Tables
+from store.postgres.rows import of_text
+from store.postgres.statements import text
 from store.shared import Claim
 
 
 async def claim(
     connection: Connection,
-    tables: Mapping[str, tuple[TableStatements, Reader]],
+    tables: Tables,
     keys: Sequence[Key],
     token: int,
     *,

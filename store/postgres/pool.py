@@ -60,9 +60,8 @@ class Pool:
     ) -> None:
         self._options = options(url, prepared=prepared)
         self._connections = connections
-        self._free = asyncio.Semaphore(
-            connections
-        )  # so that nobody takes a pool that is busy for a server that is gone
+        # So that nobody takes a pool that is busy for a server that is gone.
+        self._free = asyncio.Semaphore(connections)
         self._on_lost = on_lost
         self._pool: Any = None
         self.last_failure: str | None = None

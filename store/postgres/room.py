@@ -1,6 +1,5 @@
 """The bound of the shared database: the oldest rows go, by one replica at a time, in small transactions."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final
@@ -9,7 +8,8 @@ from store.base import DeriveId
 from store.entry import Key
 from store.postgres import changes
 from store.postgres.pool import Connection
-from store.postgres.rows import Reader, of_text
+from store.postgres.reading import Tables
+from store.postgres.rows import of_text
 from store.postgres.statements import TableStatements
 from store.row_values import HELD, INVALIDATED, PRUNED
 from store.times import moment
@@ -39,7 +39,7 @@ class Room:
 
     def __init__(
         self,
-        tables: Mapping[str, tuple[TableStatements, Reader]],
+        tables: Tables,
         *,
         max_bytes: int,
         derive_id: DeriveId,

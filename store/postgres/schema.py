@@ -8,11 +8,10 @@ from msgspec.structs import replace
 
 from store.base import TableSpec
 from store.entry import Key
-from store.postgres import changes
+from store.postgres import changes, leases
 from store.postgres.errors import OpenError
 from store.postgres.pool import Connection
 from store.postgres.statements import LOCAL_TYPES, SCHEMA, TableStatements, migrations, quoted, text
-from store.row_values import HELD, INVALIDATED
 
 _LOCK: Final = 0x68616E647368616B
 """Of the advisory lock, one number for all versions: "handshak". It ends with its transaction, so that a pooler may
@@ -39,10 +38,7 @@ async def check(connection: Connection, tables: Sequence[TableSpec]) -> list[Tab
 
     Raises OpenError for another schema than the program's, and the driver's errors.
     """
-    applied = set()
-    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is not None:
-        rows = await connection.fetch(f"SELECT name FROM {SCHEMA}.migrations")  # noqa: S608 - a constant
-        applied = {row[0] for row in rows}
+    applied = await _applied(connection)
     if not applied:
         raise OpenError("open: there is no store in this database yet: start the proxy once")
     if applied != set(migrations()):
@@ -59,12 +55,11 @@ async def check(connection: Connection, tables: Sequence[TableSpec]) -> list[Tab
 
 async def _migrate(connection: Connection) -> None:
     # Whoever may not make a schema may still use one that was made for it.
-    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is None:
+    applied = await _applied(connection)
+    if not applied:
         if await connection.fetchval("SELECT to_regnamespace($1)", SCHEMA) is None:
             await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         await connection.execute(text("prepare"))
-    rows = await connection.fetch(f"SELECT name FROM {SCHEMA}.migrations")  # noqa: S608 - a constant
-    applied = {row[0] for row in rows}
     steps = migrations()
     if unknown := applied - set(steps):
         raise OpenError(f"open: the database is newer than the program (it has {max(unknown)})")
@@ -100,12 +95,8 @@ async def _follow(connection: Connection, spec: TableSpec) -> bool:
     )
     if filled_by is None:
         return False
-    emptied = "".join(f", {quoted(name)} = NULL" for name in spec.columns)
-    await connection.execute(
-        f"UPDATE {statements.table} SET invalidated = {INVALIDATED}, item = NULL, headers = NULL{emptied}"  # noqa: S608
-        f" WHERE invalidated = {HELD}"
-    )
-    await connection.execute(f"DELETE FROM {SCHEMA}.leases WHERE resource = $1", spec.resource)  # noqa: S608
+    await connection.execute(statements.forget)
+    await leases.void_all(connection, spec.resource)
     return True
 
 
@@ -117,3 +108,10 @@ async def _columns(connection: Connection, table: str) -> set[str]:
         table,
     )
     return {row[0] for row in rows}
+
+
+async def _applied(connection: Connection) -> set[str]:
+    """The steps that were; none if there is no schema."""
+    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is None:
+        return set()
+    return {row[0] for row in await connection.fetch(f"SELECT name FROM {SCHEMA}.migrations")}  # noqa: S608

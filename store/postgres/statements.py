@@ -73,6 +73,7 @@ class TableStatements:
         self.reserve = self._filled("reserve")
         self.taken = self._filled("taken")
         self.invalidate = self._filled("invalidate")
+        self.forget = self._filled("forget")
         self.erase = self._filled("erase")
         self.leased = self._filled("leased")
         self.page = self._filled("page")
