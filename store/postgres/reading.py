@@ -10,14 +10,14 @@ from store.entry import Entry, Key
 from store.postgres.changes import by_resource
 from store.postgres.pool import Connection
 from store.postgres.rows import Reader, of_text
-from store.postgres.statements import TableStatements
+from store.postgres.statements import TableStatements, text
 from store.times import moment
 
 Tables = Mapping[str, tuple[TableStatements, Reader]]
 """By resource."""
 
-_COUNT_SHARE: Final = 100
-"""A count is good for so many times as long as it took: it costs a hundredth of the server's time at the most."""
+_COUNT_SHARE: Final = 100.0
+"""A count is good for so many times as long as it took: all replicas' cost a hundredth of the server's time."""
 
 _DEAR: Final = 0.05
 """Seconds above which a count is dear."""
@@ -82,21 +82,15 @@ class Count(NamedTuple):
     """Of the table's files, its indexes' too."""
 
 
-class Counter:
-    """Counts representations; of many rows the last count is given again for a while."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self._counts: dict[str, Count] = {}
-        self._good_until: dict[str, float] = {}
-
-    async def count(self, connection: Connection, at: float) -> dict[str, Count]:
-        """By resource; what is stale `at` that time (epoch seconds)."""
-        for resource, (statements, _) in self._tables.items():
-            began = monotonic()
-            if began < self._good_until.get(resource, began):
-                continue
-            self._counts[resource] = Count(*await connection.fetchrow(statements.count, at))
-            took = monotonic() - began
-            self._good_until[resource] = began + (_COUNT_SHARE * took if took > _DEAR else 0.0)
-        return dict(self._counts)
+async def count_all(connection: Connection, tables: Tables, at: float) -> dict[str, Count]:
+    """Of each table; what is stale `at` that time (epoch seconds). Of many rows the last count is given again for a
+    while, whichever replica has made it."""
+    rows = await connection.fetch(text("counted"), _COUNT_SHARE)
+    counts = {row[0]: Count(*row[1:]) for row in rows if row[0] in tables}
+    for resource in tables.keys() - counts.keys():
+        began = monotonic()
+        counts[resource] = Count(*await connection.fetchrow(tables[resource][0].count, at))
+        took = monotonic() - began
+        if took > _DEAR:
+            await connection.execute(text("count_kept"), resource, *counts[resource], took)
+    return counts

@@ -137,5 +137,5 @@ async def _used(connection: Connection, statements: TableStatements) -> float:
         statements.table,
     )
     share = 100.0 if pages <= _SAMPLED_PAGES else 100.0 * _SAMPLED_PAGES / pages
-    used: float = await connection.fetchval(statements.used, share)
-    return used
+    used: float | None = await connection.fetchval(statements.used, share)
+    return used or 0.0  # no rows, or so many that were never analyzed: autovacuum comes within a minute

@@ -13,7 +13,7 @@ from store.postgres import changes, forgetting, leases
 from store.postgres.adoption import adopt_all
 from store.postgres.errors import FOREIGN_ERRORS, store_error
 from store.postgres.pool import COMMAND_WITHIN, Connection, Pool
-from store.postgres.reading import Counter, find, get_all, page, unsynced
+from store.postgres.reading import count_all, find, get_all, page, unsynced
 from store.postgres.room import Room
 from store.postgres.rows import Reader, is_text
 from store.postgres.schema import prepare
@@ -56,7 +56,6 @@ class PostgresStore:
         self._origin = str(uuid4())
         self._room = Room(self._tables, max_bytes=max_bytes, derive_id=derive_id)
         self._running: set[asyncio.Task[Any]] = set()
-        self._counter = Counter(self._tables)
         self._is_closed = False
         self.forgotten: list[str] = []
         """Resources whose rows the opening has forgotten, for they were filled in another's name."""
@@ -237,7 +236,7 @@ class PostgresStore:
 
     async def stats(self, *, at: float) -> StoreStats:
         """Sizes and counts. Of many rows the last count is given again for a while. Raises StoreError."""
-        counts = await self._read("stats", partial(self._counter.count, at=at), within=_LONG)
+        counts = await self._read("stats", partial(count_all, tables=self._tables, at=at), within=_LONG)
         return StoreStats(
             bytes=sum(count.bytes for count in counts.values()),
             entities={resource: count.held for resource, count in counts.items()},

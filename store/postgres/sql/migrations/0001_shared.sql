@@ -1,10 +1,16 @@
 -- What all replicas share besides the entities' tables, which follow the configuration.
 
--- The tables that hold entities, also those that are not configured any more, and in whose name they were filled.
+-- The tables that hold entities, also those that are not configured any more, and in whose name they were filled. Where
+-- counting takes long, what somebody has counted last, for all replicas.
 CREATE TABLE handshake_proxy.resources (
     resource text PRIMARY KEY,
     table_name text UNIQUE NOT NULL,
-    filled_by text
+    filled_by text,
+    held bigint,
+    stale bigint,
+    bytes bigint,
+    counted_at timestamptz,
+    took double precision
 );
 
 -- The change log: what has happened to an entity, in the transaction in which it happened. `xid` says which readers have
