@@ -14,12 +14,11 @@ import pytest
 from config.model import Config
 from proxy.transfer import export_to, import_from
 from store.base import StoreError
-from store.entry import Entry, Key
+from store.entry import Entry
 from tests.fleet.in_process import joined, replica, seen
 from tests.fleet.replicas import RESOURCES as RESOURCES_OF_REPLICAS
 from tests.fleet.replicas import item, owner
 from tests.integration.lines import (
-    NOW,
     OWN_ID,
     RESOURCES,
     configured,
@@ -30,27 +29,12 @@ from tests.integration.lines import (
     users,
     write_lines,
 )
+from tests.integration.lines import ROWS as ROWS_OF_EACH_KIND
 from tests.postgres.server import Database
 
 COMMAND = (sys.executable, "-m", "proxy.cli", "import")
 PATIENCE = 30.0
-ROWS = [
-    entry("a", headers=((b"ETag", b'"\xe9"'),), stale_if_error=1.5, must_revalidate=True, version=7),
-    entry("pretty", b'{\n "id": "pretty",\n "name": "Ana"\n}\n', shareable=True),
-    entry("odd", b'{"id":"odd","n":"\\ud800"}', initial_age=1 / 3),
-    entry("moved", internal_id=OWN_ID, local={"department_id": "7", "is_field_worker": 0}, version=3),
-    entry("n\0l", b'{"id":"n\\u0000l"}'),
-    Entry(
-        key=Key("user", "husk"),
-        item=None,
-        received_at=NOW,
-        lifetime=0.0,
-        local={"is_field_worker": 1},
-        last_synced_at=NOW,
-        source_version="2",
-    ),
-    entry("a", resource="business"),
-]
+ROWS = [*ROWS_OF_EACH_KIND, entry("n\0l", b'{"id":"n\\u0000l"}')]
 
 
 def _shared(directory: Path, database: Database) -> Config:

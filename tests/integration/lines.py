@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -45,6 +45,25 @@ def entry(identity: str, item: bytes | None = None, *, resource: str = "user", *
         last_synced_at=NOW + 0.123,
     )
     return replace(plain, **members)
+
+
+ROWS: Final = [
+    entry("a", headers=((b"ETag", b'"\xe9"'),), stale_if_error=1.5, must_revalidate=True, version=7),
+    entry("pretty", b'{\n "id": "pretty",\n "name": "Ana"\n}\n', shareable=True),
+    entry("odd", b'{"id":"odd","n":"\\ud800"}', initial_age=1 / 3),
+    entry("moved", internal_id=OWN_ID, local={"department_id": "7", "is_field_worker": 0}, version=3),
+    Entry(
+        key=Key("user", "husk"),
+        item=None,
+        received_at=NOW,
+        lifetime=0.0,
+        local={"is_field_worker": 1},
+        last_synced_at=NOW,
+        source_version="2",
+    ),
+    entry("a", resource="business"),
+]
+"""One of each kind."""
 
 
 def fill(config: Config, *entries: Entry) -> None:

@@ -12,27 +12,10 @@ from proxy import transfer
 from proxy.progress import Progress
 from proxy.stores import derive_id, open_for_export, open_for_import
 from proxy.transfer import export_to, import_from
-from store.entry import Entry, Key
+from store.entry import Key
 from tests.integration.harness import running
-from tests.integration.lines import NOW, OWN_ID, configured, entry, fill, rows, user, users, write_lines
+from tests.integration.lines import OWN_ID, ROWS, configured, entry, fill, rows, user, users, write_lines
 from tests.integration.people import services
-
-ROWS = [
-    entry("a", headers=((b"ETag", b'"\xe9"'),), stale_if_error=1.5, must_revalidate=True, version=7),
-    entry("pretty", b'{\n "id": "pretty",\n "name": "Ana"\n}\n', shareable=True),
-    entry("odd", b'{"id":"odd","n":"\\ud800"}', initial_age=1 / 3),
-    entry("moved", internal_id=OWN_ID, local={"department_id": "7", "is_field_worker": 0}),
-    Entry(
-        key=Key("user", "husk"),
-        item=None,
-        received_at=NOW,
-        lifetime=0.0,
-        local={"is_field_worker": 1},
-        last_synced_at=NOW,
-        source_version="2",
-    ),
-    entry("a", resource="business"),
-]
 
 
 def test_what_was_exported_is_imported_as_it_was(
