@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from store.effects import Applied, Change, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 
 
@@ -137,6 +138,16 @@ class Store(Protocol):
         Returns the entry as it stands then, once it is durable, or None if there is no row. `version` counts up when
         a local attribute differs from what was stored; freshness never moves. Raises ValueError for a column that is
         no local one of the resource.
+        """
+        ...
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """Do to an entity what a message of its owner says, and remember the message, in one transaction.
+
+        `change` is called with the entity as it stands, and nothing else happens to that meanwhile. A message that is
+        remembered does nothing. Of a key that has no row here the message alone is remembered, and, where others share
+        the store, they are told to forget the entity. Once this returns it is durable. Raises StoreError and what
+        `change` raises: then nothing has happened, and the message may come again.
         """
         ...
 

@@ -16,6 +16,9 @@ Column = str | int | float | None
 
 # Seconds by which a clock may have been put right between two runs without a doubt about what is held.
 _CLOCKS_DIFFER = 60.0
+AT_LEAST: Final = "~"
+"""Before a version of the owner's: what is held is of that one, or of a later one."""
+
 NO_LOCALS: Final[Mapping[str, Column]] = MappingProxyType({})
 
 
@@ -72,7 +75,8 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
     version: int = 1
     """How often what we hold of the entity has changed, from 1."""
     source_version: str | None = None
-    """The upstream's own version of the item, if the resource names one."""
+    """The owner's version of the item, as the item or a message of the owner names it; with AT_LEAST before it if the
+    item came later, and names none. Of a husk: the newest that is known. None: nobody has named one."""
     last_synced_at: float = 0.0
     """When the upstream last confirmed it."""
     durable: bool = False
@@ -97,6 +101,12 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
     ) -> "Entry":
         """The same entry as a database holds it."""
         return replace(self, internal_id=internal_id, version=version, local=local, durable=True)
+
+    def with_version_known(self, known: str | None) -> "Entry":
+        """The same entry, if it names no version of the owner's, with what is known of that: it came later."""
+        if known is None or self.source_version is not None:
+            return self
+        return replace(self, source_version=AT_LEAST + known.removeprefix(AT_LEAST))
 
     def unconfirmed(self) -> "Entry":
         """The same entry as long as no database holds it."""

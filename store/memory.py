@@ -243,6 +243,11 @@ class MemoryTier:
                 self._evicted.pop(hash(one), None)
                 self._drop(one)
 
+    def drop_variants(self, key: Key) -> None:
+        """Forget every variant of the entity, but not what has none; not an eviction."""
+        for variant in list(self._variants.get(key[:2], ())):
+            self.drop(key._replace(variant=variant))
+
     def drop(self, key: Key) -> None:
         """Forget this key alone; not an eviction."""
         with self._cache.timer as now:

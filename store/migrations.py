@@ -47,6 +47,9 @@ FIXED_COLUMNS = (
     *_STALE_COLUMNS,
 )
 
+DELIVERIES = "_deliveries"
+"""Messages that were delivered, and until when each is remembered (epoch seconds)."""
+
 _FILLED_BY_ANOTHER = "_forgotten"
 """What a table is called while its representations are dropped, within a transaction."""
 
@@ -80,11 +83,17 @@ def _filled_by(db: "Database") -> None:
     db.execute(f"ALTER TABLE {REGISTRY} ADD COLUMN filled_by TEXT")
 
 
+def _deliveries(db: "Database") -> None:
+    db.execute(f"CREATE TABLE {DELIVERIES} (id TEXT PRIMARY KEY NOT NULL, until REAL NOT NULL) WITHOUT ROWID")
+    db.execute(f"CREATE INDEX {DELIVERIES}_until ON {DELIVERIES} (until)")
+
+
 STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_registry", _registry),
     ("0002_stale_columns", _stale_columns),
     ("0003_rewrite", _rewrite),
     ("0004_filled_by", _filled_by),
+    ("0005_deliveries", _deliveries),
 )
 """Applied in this order. A step that changes the entities' tables goes through the registry."""
 
@@ -140,7 +149,7 @@ def there(connection: sqlite3.Connection, tables: Sequence[TableSpec]) -> list[T
 
 def check_layout(tables: Sequence[TableSpec]) -> None:
     """Raises ValueError for names that can't stand beside each other in one database."""
-    taken = {REGISTRY, _FILLED_BY_ANOTHER}
+    taken = {REGISTRY, DELIVERIES, _FILLED_BY_ANOTHER}
     for spec in tables:
         if spec.table.lower() in taken:
             raise ValueError(f"two resources would share the table {spec.table!r}")

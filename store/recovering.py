@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
+from store.effects import Applied, Change, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.sqlite import SqliteStore
 from store.sqlite_files import Files, OpenFailure
@@ -130,6 +131,10 @@ class RecoveringStore:
     ) -> Entry | None:
         """See `store.base.Store`."""
         return await self._in_use("change").change(key, local=local, synced_at=synced_at)
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """See `store.base.Store`."""
+        return await self._in_use("apply").apply(key, change, delivery)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """See `store.base.Store`."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from store.entry import NO_LOCALS, Column, RawHeaders
+from store.entry import AT_LEAST, NO_LOCALS, Column, RawHeaders
 
 HELD, INVALIDATED, PRUNED = 0, 1, 2
 """Values of the column `invalidated`: the row has its item; it lost it to an invalidation; it lost it to
@@ -13,6 +13,11 @@ eviction, and stays only for its ids and local attributes."""
 
 INTERNAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """A lower-case UUID."""
+
+AT_LEAST_KNOWN: Final = (
+    f"CASE WHEN source_version LIKE '{AT_LEAST}%' THEN source_version ELSE '{AT_LEAST}' || source_version END"
+)
+"""SQL: what is known of the owner's version of a row of which a representation comes that names none."""
 
 _SPLITS: Final = re.compile(rb"[\r\n\0]")
 """What would make more than one line of a field. Fields come without it, and are sent as they stand here."""

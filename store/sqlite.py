@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from store import sqlite_deliveries
 from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec, Unfinished
+from store.effects import Applied, Change, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
 from store.operation import OnOperation, Operation
@@ -33,8 +35,8 @@ from store.sqlite_writer import Connection, Writer, in_thread
 class SqliteStore:
     """`store.base.Store` on one file that one process has. Make it with `open`.
 
-    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, erase, unsynced,
-    page, adopt, stats and prune.
+    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, apply, erase,
+    unsynced, page, adopt, stats and prune.
     """
 
     def __init__(
@@ -199,6 +201,12 @@ class SqliteStore:
         change = partial(table.change, external_id=key.id, local=dict(local), synced_at=synced_at)
         with self._operation("change"):
             return await self._room.grow(change)
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """Do to an entity what a message says, and remember the message; see `store.base.Store`."""
+        work = partial(sqlite_deliveries.apply, self._tables, key, change, delivery, self._derive_id)
+        with self._operation("apply"):
+            return await self._room.grow(work)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """Forget the entities altogether: rows, ids, local attributes, and every byte of them in the files.

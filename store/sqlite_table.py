@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from store.base import DeriveId, Position, TableSpec
 from store.entry import Column, Entry, Key, Write
 from store.migrations import FRESH_UNTIL, REGISTRY, quoted
-from store.row_values import HELD, INTERNAL_ID, INVALIDATED, PRUNED, local_of
+from store.row_values import AT_LEAST_KNOWN, HELD, INTERNAL_ID, INVALIDATED, PRUNED, local_of
 from store.sqlite_files import SuspectError
 from store.sqlite_rows import READ, REFRESHED, entry_of, values_of
 from store.times import rfc3339
@@ -65,7 +65,8 @@ class Table:
         columns = [(quoted(name), f":c{place}") for place, name in enumerate(spec.columns)]
         columns += [(name, f":{name}") for name in REFRESHED]
         names, values = (", ".join(part) for part in zip(*columns, strict=True))
-        changes = ", ".join(f"{name} = {value}" for name, value in columns)
+        changes = ", ".join(f"{name} = {value}" for name, value in columns if name != "source_version")
+        changes += f", source_version = coalesce(:source_version, {AT_LEAST_KNOWN})"
         # Two statements and not one upsert: an upsert conflicts on both keys, and would derive an id to no end.
         self._update = (
             f"UPDATE {table} SET version = version + (item IS NOT :item), invalidated = {HELD}, {changes}"
@@ -101,6 +102,7 @@ class Table:
             f" invalidated = {INVALIDATED}{emptied} WHERE {external} = ?"
         )
         self._invalidate = f"{self._empty}{self._of_key} AND invalidated = {HELD}"
+        self._version = f"UPDATE {table} SET source_version = :version{self._of_key}"
         is_local = " OR ".join(f"{name} IS NOT NULL" for name in locals_) or "0"
         self._oldest = (
             f"SELECT rowid, id, {external}, {is_local} FROM {table}"
@@ -249,6 +251,12 @@ class Table:
     def invalidate(self, connection: sqlite3.Connection, external_id: str) -> None:
         """Take the representation out of the row, if it has one."""
         connection.execute(self._invalidate, {"state": INVALIDATED, "external_id": external_id})
+
+    def outdate(self, connection: sqlite3.Connection, external_id: str, source_version: str | None) -> None:
+        """Likewise, for the owner has another version of it: that one, if it is known which."""
+        self.invalidate(connection, external_id)
+        if source_version is not None:
+            connection.execute(self._version, {"version": source_version, "external_id": external_id})
 
     def first(self, connection: sqlite3.Connection) -> str | None:
         """When the representation that has been longest without was last synced."""

@@ -7,9 +7,11 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from store import census
+from store.applying import Applying
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
 from store.confirming import Confirming
+from store.effects import Applied, Change, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier
@@ -119,6 +121,19 @@ class TieredStore:
                     on_error=on_error,
                 )
 
+        self._applying = Applying(
+            memory,
+            database,
+            self._behind,
+            self._generations,
+            has_row=self._has_row,
+            promote=self._promote,
+            as_put=self._rowless.as_put,
+            forget=self.invalidate,
+            learned=self._catch_up.learned,
+            is_shared=self.sharing is not None,
+            clock=clock,
+        )
         self._confirming = Confirming(
             memory,
             self._rowless,
@@ -198,6 +213,8 @@ class TieredStore:
         if seen is not None and not seen.is_current(write.entry.key):
             return False
         entry = self._as_put(write)
+        if entry.item is not None and entry.source_version is None and not entry.absent:
+            entry = entry.with_version_known(self._known_version(entry.key))
         self._generations.changed(entry.key)
         if not self._is_rowless(entry.key):
             self._catch_up.replaced(entry.key)
@@ -222,6 +239,14 @@ class TieredStore:
                 # Others may have in memory what has no row.
                 waiters.append(self._behind.invalidate(entity))
         return all_of(waiters)
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """Do what a message of the owner says of an entity: see `Applying`."""
+        return await self._applying.apply(key, change, delivery)
+
+    def named(self, key: Key) -> str | None:
+        """The version of an entity that a message has named within the last minute, if one has."""
+        return self._applying.named(key)
 
     def retry_invalidations(self) -> None:
         """Tell the database again of what it failed to forget: a restart would bring it back."""
@@ -381,6 +406,10 @@ class TieredStore:
         # It may be long until it is stored: what was shown with the copy before goes on being known.
         version = held.version + (held.item != entry.item)
         return replace(entry, internal_id=held.internal_id, local=held.local, version=version)
+
+    def _known_version(self, key: Key) -> str | None:
+        held = self.memory.look_at(key)
+        return self.named(key) or (None if held is None else held.source_version)
 
     def _promote(self, entry: Entry) -> None:
         usable_until = self._usable_until(entry)

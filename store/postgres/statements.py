@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Final
 
 from store.base import TableSpec
+from store.row_values import AT_LEAST_KNOWN
 
 SCHEMA: Final = "handshake_proxy"
 """Where all of it stands: the database is the application's, and has tables of its own."""
@@ -73,6 +74,8 @@ class TableStatements:
         self.reserve = self._filled("reserve")
         self.taken = self._filled("taken")
         self.invalidate = self._filled("invalidate")
+        self.outdate = self._filled("outdate")
+        self.standing = self._filled("standing")
         self.forget = self._filled("forget")
         self.erase = self._filled("erase")
         self.leased = self._filled("leased")
@@ -131,7 +134,8 @@ def _names_of(spec: TableSpec) -> dict[str, str]:
         # Behind the resource's name.
         "parameters": ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, start=2)),
         "brought": ", ".join(f"${place}::{kind}[]" for place, kind in enumerate([*types, *more], start=1)),
-        "changes": ", ".join(f"{name} = excluded.{name}" for name, _, _ in own),
+        "changes": ", ".join(f"{name} = excluded.{name}" for name, _, _ in own if name != "source_version"),
+        "known": AT_LEAST_KNOWN.replace("source_version", "held.source_version"),
         "read": ", ".join(read),
         "local": "".join(f", held.{name}" for name in locals_),
         "emptied": "".join(f", {quoted(name)} = NULL" for name in spec.columns),

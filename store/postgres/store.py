@@ -7,9 +7,10 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec
+from store.effects import Applied, Change, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.operation import OnOperation, Operation
-from store.postgres import changes, forgetting, leases
+from store.postgres import changes, deliveries, forgetting, leases
 from store.postgres.adoption import adopt_all
 from store.postgres.errors import FOREIGN_ERRORS, store_error
 from store.postgres.pool import COMMAND_WITHIN, Connection, Pool
@@ -35,8 +36,8 @@ class PostgresStore:
     """`store.shared.SharedStore` on one server, which may go and come back: `open` connects, and its owner calls it
     again while `is_there` is false. Until then every call raises StoreError.
 
-    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, erase, unsynced,
-    page, adopt, stats, prune, claim, release and changes.
+    `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, apply, erase,
+    unsynced, page, adopt, stats, prune, claim, release and changes.
     """
 
     def __init__(
@@ -171,6 +172,22 @@ class PostgresStore:
                 return entry
 
         return await self._write("change", work)
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """Do to an entity what a message says, and remember the message for all replicas; see `store.base.Store`.
+
+        When a connection is lost while it is being done, the message may count as one that was delivered before.
+        """
+        work = partial(
+            deliveries.apply,
+            tables=self._tables,
+            key=key,
+            change=change,
+            delivery=delivery,
+            derive_id=self._derive_id,
+            origin=self._origin,
+        )
+        return await self._write("apply", work)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """Forget the entities altogether, here and, by the log, in the memory of the other replicas. Raises StoreError.

@@ -15,5 +15,6 @@ SELECT id, external_id, {values} FROM given
 WHERE lease IS NULL OR external_id IN (SELECT external_id FROM fence)
 ORDER BY external_id COLLATE "C"
 ON CONFLICT ({external}) DO UPDATE
-SET version = held.version + (held.item IS DISTINCT FROM excluded.item)::integer, invalidated = 0, {changes}
+SET version = held.version + (held.item IS DISTINCT FROM excluded.item)::integer, invalidated = 0, {changes},
+source_version = coalesce(excluded.source_version, {known})
 RETURNING held.{external}, held.id::text, held.version{local}

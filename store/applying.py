@@ -1,0 +1,183 @@
+"""What owners say of their entities, in memory and in the database: one message of an entity at a time."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Final
+from weakref import WeakValueDictionary
+
+from cachetools import TLRUCache, TTLCache
+from msgspec.structs import replace
+
+from store.base import Store, StoreError
+from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
+from store.entry import Entry, Key
+from store.generation import Generations
+from store.memory import MemoryTier
+from store.write_behind import WriteBehind
+
+NAMED_FOR: Final = 60.0
+"""Seconds for which an answer of the owner's that is older than what its message has named is not believed: what it
+reads from may be behind what it writes to. After that its answer is its word, older or not: it may have gone back."""
+
+_MOST_NAMED: Final = 20_000
+"""Entities of which that is remembered: 60 s of more than 300 messages a second. Some 5 MB."""
+
+_MOST_DELIVERED: Final = 200_000
+"""Messages that are remembered in memory, where there is no database: 15 minutes of 200 a second. Some 30 MB then."""
+
+
+def _until(_name: str, until: float, _now: float) -> float:
+    return until
+
+
+class Applying:
+    """Does what messages say. `database`, `behind`: None where no resource has a table. `has_row(key)`: whether the
+    database has a place for it. `promote(entry)` takes an entry into memory; `as_put(entry)` is one that has no row, as
+    memory has it. `forget(keys)` is told of what has to be forgotten, for the database has failed. `is_shared`: others
+    may have changed the row before memory has heard of it. `learned(row)` is told of each row that was changed. `clock`
+    gives epoch seconds."""
+
+    def __init__(
+        self,
+        memory: MemoryTier,
+        database: Store | None,
+        behind: WriteBehind | None,
+        generations: Generations,
+        *,
+        has_row: Callable[[Key], bool],
+        promote: Callable[[Entry], None],
+        as_put: Callable[[Entry], Entry],
+        forget: Callable[[list[Key]], object],
+        learned: Callable[[Entry], None],
+        is_shared: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._database = database
+        self._behind = behind
+        self._generations = generations
+        self._has_row = has_row
+        self._promote = promote
+        self._as_put = as_put
+        self._forget_later = forget
+        self._learned = learned
+        self._is_shared = is_shared
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+        self._named: TTLCache[Key, str] = TTLCache(_MOST_NAMED, NAMED_FOR, timer=clock)
+        self._delivered: TLRUCache[str, float, float] = TLRUCache(_MOST_DELIVERED, _until, timer=clock)
+
+    def named(self, key: Key) -> str | None:
+        """The version of an entity that a message has named within the last minute, if one has."""
+        return self._named.get(key._replace(variant=""))
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        """Do what a message says of an entity, which no variant is, unless it was delivered before; return once that is
+        durable and no request is answered with what was held before.
+
+        Raises StoreError when that can't be had. Then the entity is forgotten, and the message may come again. Raises
+        what `change` raises, having done nothing.
+        """
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            if self._database is None or self._behind is None:
+                return self._in_memory(key, change, delivery)
+            try:
+                if self._has_row(key):
+                    return await self._in_row(self._database, self._behind, key, change, delivery)
+                applied = await self._database.apply(key, change, delivery)
+            except StoreError:
+                # Whatever the message says, what is held may be out of date.
+                self._forget_later([key])
+                raise
+            return applied if applied.effect is None else self._on_memory(key, change)
+
+    def _in_memory(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        if delivery.id in self._delivered:
+            return Applied(None)
+        applied = self._on_memory(key, change)
+        self._delivered[delivery.id] = delivery.at + delivery.remembered_for
+        return applied
+
+    def _on_memory(self, key: Key, change: Change) -> Applied:
+        """The same of an entity that has no row: nothing can come between."""
+        held = self._memory.look_at(key)
+        before = None if held is None or held.absent else held
+        effect = change(before)
+        if isinstance(effect, Keep):
+            self._memory.drop_variants(key)
+            return Applied(effect, before, before)
+        self._note(key, effect)
+        entry = self._as_put(effect.write.entry) if isinstance(effect, Replace) else None
+        self._forget(key)
+        if entry is not None:
+            self._promote(entry)
+        return Applied(effect, before, entry)
+
+    async def _in_row(
+        self, database: Store, behind: WriteBehind, key: Key, change: Change, delivery: Delivery
+    ) -> Applied:
+        # What is on its way to the row is there before it is looked at, and what is fetched meanwhile waits.
+        async with behind.quiet(key):
+            held = self._memory.look_at(key)
+            if behind.is_forgotten(key):
+                change = partial(_forgotten, change)
+            elif held is not None and not (held.durable or held.absent):
+                change = partial(_not_in_row, change, held)
+            with closing(self._generations.watch([key])) as seen:
+                applied = await database.apply(key, change, delivery)
+                is_current = seen.is_current(key)
+            return self._took(behind, key, applied, is_current=is_current)
+
+    def _took(self, behind: WriteBehind, key: Key, applied: Applied, *, is_current: bool) -> Applied:
+        """The database has done it: so does memory, in this turn."""
+        if not self._is_shared:
+            if applied.effect is None:
+                return applied
+            if isinstance(applied.effect, Keep):
+                self._memory.drop_variants(key)
+                return applied
+        before = applied.before or self._memory.look_at(key)
+        applied = replace(applied, before=None if before is None or before.absent else before)
+        self._note(key, applied.effect)
+        self._forget(key)
+        behind.overtaken(key)
+        if applied.entry is not None and isinstance(applied.effect, Replace):
+            self._learned(applied.entry)
+            if is_current:
+                self._promote(applied.entry)
+            else:
+                # Something was fetched or invalidated while the row was changed: which is the newer nobody can say.
+                behind.invalidate(key)
+                return replace(applied, effect=Forget(applied.entry.source_version))
+        return applied
+
+    def _note(self, key: Key, effect: Effect | None) -> None:
+        version = None if effect is None else _version_of(effect)
+        if version is not None:
+            self._named[key] = version
+
+    def _forget(self, key: Key) -> None:
+        self._generations.invalidated(key)
+        self._memory.discard(key)
+
+
+def _version_of(effect: Effect) -> str | None:
+    match effect:
+        case Forget(source_version):
+            return source_version
+        case Replace(write):
+            return write.entry.source_version
+    return None
+
+
+def _not_in_row(change: Change, held: Entry, _row: Entry | None) -> Effect:
+    """What memory has did not get into its row: that can't be made up for here."""
+    effect = change(held)
+    return effect if isinstance(effect, Keep) else Forget(_version_of(effect))
+
+
+def _forgotten(change: Change, held: Entry | None) -> Effect:
+    """Of what the database could not be told to forget, the row is known and nothing else."""
+    return change(None if held is None else replace(held, item=None, headers=()))

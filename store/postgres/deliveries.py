@@ -1,0 +1,61 @@
+"""Messages of owners: what each does to a row, and that it has been delivered, in one transaction."""
+
+from store.base import DeriveId
+from store.effects import Applied, Change, Delivery, Forget, Keep, Replace
+from store.entry import Key
+from store.postgres import changes, leases
+from store.postgres.pool import Connection
+from store.postgres.reading import Tables
+from store.postgres.rows import is_text, text_of
+from store.postgres.statements import text
+from store.postgres.writing import put_all
+
+
+async def apply(
+    connection: Connection,
+    tables: Tables,
+    key: Key,
+    change: Change,
+    delivery: Delivery,
+    *,
+    derive_id: DeriveId,
+    origin: str,
+) -> Applied:
+    """Do to the row of the key what `change` says, and log it for the other replicas, unless the message was delivered
+    before.
+
+    Of a key that has no row here the message is remembered, and the others forget the entity. Raises the driver's
+    errors and what `change` raises: then nothing has happened, and the message may come again.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval(text("deliver"), delivery.id, delivery.remembered_for):
+            return Applied(None)
+        applied = Applied(Keep())
+        is_logged = is_text(key.id)
+        if key.resource in tables and is_text(key.id):
+            applied = await _applied(connection, tables, key, change, derive_id)
+            is_logged = not isinstance(applied.effect, Keep)
+        if is_logged:
+            # What others have fetched before and are about to store, or have in memory, is out of date.
+            await leases.void(connection, [key])
+            await changes.write(connection, [key], "invalidated", origin)
+        return applied
+
+
+async def _applied(
+    connection: Connection, tables: Tables, key: Key, change: Change, derive_id: DeriveId
+) -> Applied:
+    statements, reader = tables[key.resource]
+    await connection.execute(text("lock"), key.resource, text_of(key.id))
+    row = await connection.fetchrow(statements.standing, text_of(key.id))
+    before = None if row is None else reader.entry(row)
+    effect = change(before)
+    entry = before
+    match effect:
+        case Forget(source_version):
+            row = await connection.fetchrow(statements.outdate, text_of(key.id), source_version)
+            entry = None if row is None else reader.entry(row)
+        case Replace(write):
+            stored = await put_all(tables, [write._replace(lease=None)], derive_id, connection)
+            entry = stored[key]
+    return Applied(effect, before, entry)

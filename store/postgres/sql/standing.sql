@@ -1,0 +1,1 @@
+SELECT {read} FROM {table} WHERE {external} = $1 FOR UPDATE
