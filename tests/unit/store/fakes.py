@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
+from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.memory import MemoryTier
 from store.rows import GetNow
@@ -26,6 +27,7 @@ class Database:
         self.calls: list[tuple[str, tuple[str, ...]]] = []
         self.broken: set[str] = set()
         self.bad: set[str] = set()
+        self.delivered: set[str] = set()
         self.may_read = asyncio.Event()
         self.may_write = asyncio.Event()
         self.may_erase = asyncio.Event()
@@ -106,6 +108,25 @@ class Database:
         changed = self.rows[key]
         await self.may_answer.wait()
         return changed
+
+    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+        await self.may_change.wait()
+        self._called("apply", [key])
+        if delivery.id in self.delivered:
+            return Applied(None)
+        before = self.rows.get(key)
+        effect: Effect = Keep()
+        if self.holds(key.resource):
+            effect = change(before)
+        self.delivered.add(delivery.id)
+        match effect:
+            case Forget(version) if before is not None:
+                self.rows[key] = replace(before, item=None, source_version=version or before.source_version)
+            case Replace(write):
+                self.rows[key] = self._stored(write.entry)
+        after = self.rows.get(key)
+        await self.may_answer.wait()
+        return Applied(effect, before, after)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
         await self.may_write.wait()
