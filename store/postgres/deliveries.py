@@ -5,7 +5,7 @@ from store.effects import Applied, Change, Delivery, Forget, Keep, Replace
 from store.entry import Key
 from store.postgres import changes, leases
 from store.postgres.pool import Connection
-from store.postgres.reading import Tables
+from store.postgres.reading import Tables, get_all
 from store.postgres.rows import is_text, text_of
 from store.postgres.statements import text
 from store.postgres.writing import put_all
@@ -30,23 +30,23 @@ async def apply(
     async with connection.transaction():
         if not await connection.fetchval(text("deliver"), delivery.id, delivery.remembered_for):
             return Applied(None)
-        applied = Applied(Keep())
-        is_logged = is_text(key.id)
-        if key.resource in tables and is_text(key.id):
-            applied = await _applied(connection, tables, key, change, derive_id)
-            is_logged = not isinstance(applied.effect, Keep)
-        if is_logged:
-            # What others have fetched before and are about to store, or have in memory, is out of date.
+        is_row = key.resource in tables and is_text(key.id)
+        if is_row:
+            before = (await get_all(connection, tables, [key])).get(key)
+            if isinstance(effect := change(before), Keep):
+                return Applied(effect, before, before)
+        if is_text(key.id):
+            # Before the row is locked, as whoever stores does it. What others have fetched before and are about to store,
+            # or have in memory, is out of date.
             await leases.void(connection, [key])
             await changes.write(connection, [key], "invalidated", origin)
-        return applied
+        return await _applied(connection, tables, key, change, derive_id) if is_row else Applied(Keep())
 
 
 async def _applied(
     connection: Connection, tables: Tables, key: Key, change: Change, derive_id: DeriveId
 ) -> Applied:
     statements, reader = tables[key.resource]
-    await connection.execute(text("lock"), key.resource, text_of(key.id))
     row = await connection.fetchrow(statements.standing, text_of(key.id))
     before = None if row is None else reader.entry(row)
     effect = change(before)
