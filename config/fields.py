@@ -99,7 +99,7 @@ ResourceName = Annotated[
 RESERVED_COLUMNS: Final = frozenset(
     {
         "id", "department_id", "is_field_worker", "last_synced_at", "received_at", "lifetime", "initial_age", "item",
-        "headers", "version", "source_version", "invalidated", "generation",
+        "headers", "version", "source_version", "invalidated", "generation", "used_at",
     }
 )  # fmt: skip
 """Columns that every table has of its own; `<resource>_id` is one more."""

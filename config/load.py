@@ -22,6 +22,7 @@ from config.keys import leaves
 from config.model import Config, OpsConfig
 from config.secret_file import KEY_AT_LEAST, SecretFile
 from config.validate import validate
+from config.webhook_secrets import load as load_webhook_secrets
 
 __all__ = [
     "ConfigError",
@@ -39,7 +40,7 @@ _MAX_FILE_BYTES: Final = 1 << 20
 
 _REPLACED: Final = frozenset({"upstreams", "resources"})
 _TOKENS: Final = frozenset({"credential_file", "token_file"})
-_SECRETS: Final = _TOKENS | {"secret_file", "key_file"}
+_SECRETS: Final = _TOKENS | {"key_file"}
 _SHARING_KEY: Final = ("sharing", "key_file")
 
 
@@ -144,7 +145,9 @@ def _unreadable_files(config: Config) -> Iterator[Problem]:
 def _try(path: Path, key: str) -> None:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "not a regular file")  # opening a pipe would wait for its writer
-    if key in _SECRETS:
+    if key == "secret_file":
+        load_webhook_secrets(path)
+    elif key in _SECRETS:
         SecretFile(path, one_line=key in _TOKENS, at_least=KEY_AT_LEAST if key == "key_file" else 1).read()
     else:
         with path.open("rb") as file:

@@ -10,6 +10,7 @@ from config import checks
 from config.fields import ResourceName, Section, UpstreamName, key
 from config.model_resource import BulkConfig, FreshnessConfig, ResourceConfig, SingleConfig
 from config.model_service import (
+    AuditConfig,
     HandshakeConfig,
     LimitsConfig,
     LogConfig,
@@ -24,6 +25,7 @@ from config.model_service import (
 from config.model_upstream import CircuitConfig, UpstreamConfig
 
 __all__ = [
+    "AuditConfig",
     "BulkConfig",
     "CircuitConfig",
     "Config",
@@ -55,11 +57,12 @@ class Config(Section):
     )
     handshake: HandshakeConfig = key(HandshakeConfig(), "The handshake API.")
     ops: OpsConfig = key(OpsConfig(), "Health and metrics.")
-    webhooks: WebhooksConfig = key(WebhooksConfig(), "Events from the upstream.", later=True)
+    webhooks: WebhooksConfig = key(WebhooksConfig(), "Events from the upstream.")
     sharing: SharingConfig = key(SharingConfig(), "Copies that each credential has of its own.")
     store: StoreConfig = key(StoreConfig(), "The database.")
     memory: MemoryConfig = key(MemoryConfig(), "The memory tier.")
     refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.", later=True)
+    audit: AuditConfig = key(AuditConfig(), "Comparing what was served with the upstream.")
     limits: LimitsConfig = key(LimitsConfig(), "Bounds.")
     lane: bool = key(
         default=True,

@@ -120,7 +120,10 @@ class ResourceConfig(Section):
         "is added is filled as entities are fetched again.",
     )
     source_version: Pointer | None = key(
-        None, "Where an item has the upstream's own version or time of change, if it has one.", later=True
+        None,
+        "Where an item has the upstream's own version, such as `/updatedAt`: an integer, an RFC 3339 time, or any "
+        "other text. By it an event (`webhooks`) that comes late or twice is told from news. Of integers and times "
+        "the larger one is newer; of other texts it is only known whether they are equal.",
     )
     sharing: Literal["anonymous", "service", "per_credential"] = key(
         "anonymous",

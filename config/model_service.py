@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from config.address import Address
-from config.fields import Count, Ratio, SecretPath, Section, key
+from config.fields import Count, CountOrZero, Ratio, SecretPath, Section, key
 from config.units import Duration, PositiveDuration, PositiveSize, parse_duration, parse_size
 from config.url import OtlpUrl, PostgresUrl, StoreUrl
 
@@ -41,7 +41,13 @@ class WebhooksConfig(Section):
 
     listen: Address | None = key(None, "Listener of the webhooks; null: off. It needs `secret_file`.")
     secret_file: SecretPath | None = key(
-        None, "A file with the signing secrets, one a line: several while one is being replaced."
+        None,
+        "A file with the signing secrets, one a line (`whsec_` and base64; a line with `#` before it does not count): "
+        "several while one is being replaced. It may be replaced while the program runs.",
+    )
+    max_rate: Count = key(
+        200,
+        "Signed events a second that are taken, with bursts of as many; beyond it 429 with Retry-After.",
     )
 
 
@@ -105,6 +111,11 @@ class MemoryConfig(Section):
     """The first tier."""
 
     max_bytes: PositiveSize = key(parse_size("64MiB"), "Bound of what is held in memory, overhead included.")
+    warm: CountOrZero = key(
+        0,
+        "Entities of the database that a start loads into memory behind readiness, those that were used last; 0: none. "
+        "Each five minutes, and at the end, up to so many rows are told when they were used.",
+    )
 
 
 class RefreshConfig(Section):
@@ -114,6 +125,21 @@ class RefreshConfig(Section):
     interval: PositiveDuration = key(parse_duration("60s"), "Time between two rounds.")
     batch: Count = key(100, "Entities in one round.")
     concurrency: Count = key(2, "Upstream calls at a time.")
+
+
+class AuditConfig(Section):
+    """Comparing some of what was served with what the upstream has (docs/operations.md)."""
+
+    sample_ratio: Ratio = key(
+        0.0,
+        "Part of the copies served that are compared; 0: none. A copy counts once for each second in which it is "
+        "served. What is compared is fetched for it, and renewed by that.",
+    )
+    max_rate: Count = key(
+        1,
+        "Upstream calls a second for this at the most, each of up to `bulk.max_ids` copies of one resource. What does "
+        "not fit into the next is not compared.",
+    )
 
 
 class LimitsConfig(Section):

@@ -20,15 +20,18 @@ class SecretFile:
 
     Every `read` costs one stat. Kubernetes replaces a mounted secret by moving a symbolic link, which shows in the
     inode. `one_line` refuses content with line ends inside: a bearer token with one would split a header.
-    `at_least` is the least number of characters.
+    `at_least` is the least number of characters. Without `serves_on`, what can't be read any more counts no longer.
     """
 
-    __slots__ = ("_at_least", "_one_line", "_signature", "_value", "path")
+    __slots__ = ("_at_least", "_one_line", "_serves_on", "_signature", "_value", "path")
 
-    def __init__(self, path: Path, *, one_line: bool = False, at_least: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, one_line: bool = False, at_least: int = 1, serves_on: bool = True
+    ) -> None:
         self.path = path
         self._one_line = one_line
         self._at_least = at_least
+        self._serves_on = serves_on
         self._signature: _Signature | None = None
         self._value: str | None = None
 
@@ -38,17 +41,20 @@ class SecretFile:
     def read(self) -> str:
         """The secret without the line end that editors leave, as the file holds it now.
 
-        Raises SecretUnreadable when the first read fails; later the last good value goes on to serve.
+        Raises SecretUnreadable when the first read fails; later the last good value goes on to serve, if it may.
         """
+        last = self._value if self._serves_on else None
         try:
             if self._value is None or _signature(self.path.stat()) != self._signature:
                 self._signature, self._value = self._load()
         except SecretUnreadable:
-            if self._value is None:
+            if last is None:
                 raise
+            return last
         except OSError as error:
-            if self._value is None:
+            if last is None:
                 raise self._unreadable(f"cannot be read: {error.strerror or 'input/output error'}") from None
+            return last
         return self._value
 
     def _load(self) -> tuple[_Signature, str]:

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from config.address import Address
 from config.model import Config
 from proxy import wiring
+from proxy.auditor import Auditor
 from proxy.core.budget import Budget
 from proxy.core.policy import usable_until
 from proxy.invalidations import Invalidations
@@ -30,6 +31,8 @@ from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.handshake.router import OTHER as HANDSHAKE_ROUTE
 from proxy.web.ops import OpsHandler
+from proxy.web.resource import Resource
+from proxy.web.webhooks import ROUTE as EVENTS_ROUTE
 from proxy.wiring import Parts, limits_of
 from store.entry import Entry
 
@@ -44,6 +47,8 @@ _CLOCK_STEP = 1.0
 _FLUSH, _FLUSH_AT_LEAST = 3.0, 1.0
 # Seconds that a probe or a scrape under way may take when all else has ended.
 _OPS_DRAIN = 1.0
+# The route of a request that no handler saw, by listener.
+_ROUTES = {"handshake": HANDSHAKE_ROUTE, "webhooks": EVENTS_ROUTE}
 
 
 class App:
@@ -129,6 +134,7 @@ class App:
         self._upstreams = tuple(upstreams.values())
         ops = OpsHandler(self, self._render_metrics)
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
+        auditor = self._auditor()
         parts = Parts(
             config=self.config,
             store=self._storage.tiers,
@@ -146,6 +152,7 @@ class App:
             monotonic=self._monotonic,
             rng=self._rng,
             tracing=tracing,
+            auditor=auditor,
         )
         known = wiring.resources(parts)
         for name, upstream in upstreams.items():
@@ -157,8 +164,11 @@ class App:
             self._serving.append(await self._listen(f"upstreams.{name}", router, listen, lane))
         handshake = wiring.handshake(parts, known)
         self._serving.append(await self._listen("handshake", handshake, self.config.handshake.listen))
+        await self._listen_for_events(parts, known)
         self._supervisor.spawn("event loop lag", self._watch_lag())
         self._supervisor.spawn("store", self._storage.keep())
+        if auditor is not None:
+            self._supervisor.spawn("audit", auditor.run())
         self.started = True
         return self.addresses
 
@@ -198,6 +208,11 @@ class App:
         self._stack.push_async_callback(close)
         return Tracing(self.config, exports.processor)
 
+    def _auditor(self) -> Auditor | None:
+        if not self.config.audit.sample_ratio:
+            return None
+        return Auditor(self.config.audit, metrics=self.metrics, rng=self._rng, on_crash=self._crashed)
+
     def _usable_until(self, entry: Entry) -> float:
         resource = self.config.resources[entry.key.resource]
         freshness = resource.freshness
@@ -218,7 +233,7 @@ class App:
             idle_timeout=limits.idle_timeout,
             connections=limits.connections,
         )
-        route = HANDSHAKE_ROUTE if name == "handshake" else "passthrough"
+        route = _ROUTES.get(name, "passthrough")
         on_error = partial(self._answered_by_server, route)
         if lane is None:
             server = Server(handler, bounds, on_error=on_error)
@@ -228,6 +243,15 @@ class App:
         self._stack.push_async_callback(server.drain, 0)
         self.addresses[name] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return server
+
+    async def _listen_for_events(self, parts: Parts, known: Mapping[str, Resource]) -> None:
+        config = self.config.webhooks
+        if config.listen is None or config.secret_file is None:
+            return
+        events = wiring.events(parts, known)
+        self._stack.callback(events.close)
+        router = wiring.webhooks(parts, events, config.listen, config.secret_file)
+        self._serving.append(await self._listen("webhooks", router, config.listen))
 
     def _answered_by_server(self, route: str, code: int, error: BaseException | None) -> None:
         """A request that no handler saw, or whose handler failed; the latter was counted on its way."""

@@ -17,6 +17,7 @@ from proxy import __version__
 from proxy.start import without_certificates
 
 if TYPE_CHECKING:
+    from config.address import Address
     from config.model import Config
 
 EXIT_CONFIG = 2
@@ -62,7 +63,22 @@ def _parser() -> argparse.ArgumentParser:
         "import", _import, "take over rows from JSON lines; with SQLite, serve must not run meanwhile"
     )
     taking.add_argument("file", metavar="FILE", help="- is standard input")
-    for command in (*plain, export, taking):
+    sending = add("send-event", _send_event, "sign an event and send it to the webhook listener")
+    # No option names an entity: what stands in a command is seen by the other users of the machine.
+    sending.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="one JSON object (default: standard input)"
+    )
+    sending.add_argument("--to", metavar="URL", help="where to (default: webhooks.listen)")
+    sending.add_argument(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help="its first secret signs (default: webhooks.secret_file)",
+    )
+    sending.add_argument(
+        "--message-id", metavar="ID", help="the id of an earlier attempt (default: a new one)"
+    )
+    for command in (*plain, export, taking, sending):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="YAML file (default: the built-in configuration)"
         )
@@ -175,8 +191,7 @@ def _probe(arguments: argparse.Namespace) -> int:
     from config.load import ops_address  # noqa: PLC0415
 
     address = ops_address(arguments.config, os.environ)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, address.port, timeout=_PROBE_TIMEOUT)
+    connection = http.client.HTTPConnection(_host_of(address), address.port, timeout=_PROBE_TIMEOUT)
     try:
         connection.request("GET", "/livez")
         live = connection.getresponse().status == http.client.OK
@@ -186,6 +201,38 @@ def _probe(arguments: argparse.Namespace) -> int:
     finally:
         connection.close()
     return 0 if live else 1
+
+
+def _host_of(address: "Address") -> str:
+    """The host by which this machine reaches a listener of its own."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - compared, not bound
+
+
+def _send_event(arguments: argparse.Namespace) -> int:
+    from proxy.send_event import send  # noqa: PLC0415 - nothing else uses it
+
+    to, secret_file = arguments.to, arguments.secret_file
+    if to is None or secret_file is None:
+        from config.load import load  # noqa: PLC0415 - with both options there may be no configuration
+
+        webhooks = load(arguments.config, os.environ).webhooks
+        to = to or _url_of(webhooks.listen)
+        secret_file = secret_file or webhooks.secret_file
+    if secret_file is None:
+        raise ConfigError([Problem("webhooks.secret_file", "is not set: name one with --secret-file")])
+    return send(_file(arguments), to=to, secret_file=secret_file, message_id=arguments.message_id)
+
+
+def _url_of(listen: "Address | None") -> str:
+    """The URL of the webhook listener. Raises ConfigError if the configuration does not say it."""
+    if listen is None:
+        raise ConfigError([Problem("webhooks.listen", "is not set: say with --to where to send it")])
+    if listen.port == 0:
+        raise ConfigError(
+            [Problem("webhooks.listen", "has no port of its own: say with --to where to send it")]
+        )
+    host = _host_of(listen)
+    return f"http://[{host}]:{listen.port}" if ":" in host else f"http://{host}:{listen.port}"
 
 
 def _export(arguments: argparse.Namespace) -> int:

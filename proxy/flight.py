@@ -20,6 +20,8 @@ class Flight(Struct, eq=False):
     is_refresh: bool
     is_forced: bool = False
     """Whether somebody on board wants the upstream asked, whatever other replicas have stored."""
+    is_ahead: bool = False
+    """Whether no request has caused it."""
     is_waited_for: bool = False
     """Whether somebody waits for a refresh."""
     is_single: bool = True

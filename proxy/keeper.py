@@ -8,6 +8,7 @@ from config.model import ResourceConfig
 from proxy.core import bulk
 from proxy.core.http.fields import RawField, end_to_end
 from proxy.core.http.freshness import Freshness, Rules, assess, bounded, is_for_one_caller
+from proxy.core.versions import as_version, compare
 from proxy.exchange import Fetched
 from proxy.results import Loaded, Missing, Wish
 from store.entry import Column, Entry, Key, Write
@@ -78,7 +79,18 @@ class Keeper:
         if fresh is None:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
             return Loaded(entry, stored=False)
+        if self._is_outdated(entry):
+            held = self._store.memory.get(entry.key)
+            if held is not None and held.item is not None and not (held.absent or self._is_outdated(held)):
+                return Loaded(held, stored=True)
+            # For when the upstream fails: whoever comes next asks again.
+            entry = replace(entry, lifetime=0.0, stale_while_revalidate=0.0)
         return Loaded(entry, stored=self._store.put(self._write(wish, entry, item), seen=wish.seen))
+
+    def _is_outdated(self, entry: Entry) -> bool:
+        """Whether a message of the owner has named a later version than this, a moment ago."""
+        named, version = self._store.named(entry.key), entry.source_version
+        return named is not None and version is not None and compare(version, named) == "older"
 
     def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
         """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""
@@ -134,7 +146,7 @@ class Keeper:
     def _entry(self, wish: Wish, item: bulk.Item, fresh: Freshness, fields: tuple[RawField, ...]) -> Entry:
         now = self._clock()
         pointer = self._config.source_version
-        version = _column(pointer.resolve(item.document)) if pointer else None
+        version = as_version(pointer.resolve(item.document)) if pointer else None
         return Entry(
             key=Key(self._name, item.id, wish.variant),
             item=item.raw,
@@ -147,10 +159,7 @@ class Keeper:
             shareable=fresh.shareable,
             headers=fields,
             last_synced_at=now,
-            # A lone surrogate could not be written anywhere.
-            source_version=None
-            if version is None
-            else str(version).encode(errors="backslashreplace").decode(),
+            source_version=version,
         )
 
 

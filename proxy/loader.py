@@ -20,7 +20,7 @@ from proxy.fetcher import Fetcher
 from proxy.fleet import Fleet
 from proxy.flight import Flight
 from proxy.metrics import Metrics
-from proxy.results import Failure, Loaded, Missing, PassOn, Refused, Result, Wish
+from proxy.results import Failure, Missing, PassOn, Refused, Result, Wish, for_waiter
 from proxy.supervisor import Supervisor
 from proxy.turns import Turns
 from store.entry import Entry, Key
@@ -104,6 +104,8 @@ class Loader:
         self._refresh_gathers = refresh_gathers
         self._on_wait = on_wait
         self._max_pending = max_pending
+        self.renewals = 0
+        """Calls that requests have caused for what was held."""
         self._waiters = 0
         self._refreshes = 0
         self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
@@ -116,6 +118,16 @@ class Loader:
         self._boarding: dict[tuple[object, ...], Flight] = {}
         self._turns = Turns(parallel)
         self._refresh_turns = Turns(_PARALLEL_REFRESHES)
+
+    @property
+    def gathers(self) -> float:
+        """Seconds for which refreshes gather into one call."""
+        return self._refresh_gathers
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody stands in line for a call."""
+        return bool(self._turns.waiting or self._refresh_turns.waiting)
 
     @property
     def backing_off(self) -> bool:
@@ -149,7 +161,7 @@ class Loader:
             else:  # one that still stands in line has asked nobody
                 result = _OVERLOADED if flight.seen is None else Failure("timeout")
             if entity in joined:
-                result = _for_waiter(result, is_same_caller=flight.scope == want.scope)
+                result = for_waiter(result, is_same_caller=flight.scope == want.scope)
             if want.single and isinstance(result, Missing) and result.entry.item is None:
                 result = PassOn()  # an absence that a bulk call brought is no answer to show
             results[entity] = result
@@ -209,6 +221,23 @@ class Loader:
             if is_wanted and self._refreshes < _MAX_REFRESHES:
                 self._board(want, entity, is_refresh=True)
 
+    async def renew(self, held: Mapping[str, Entry]) -> dict[str, Result]:
+        """Fetch these again, as many as one call may ask for, at once and to nobody's cost: in the refreshes' line, and
+        from the upstream, whatever other replicas have stored. What is under way or was lately refused is left out, and
+        all of it while the upstream is backed off from: that has no result."""
+        want = Want((), held)
+        ids = [e for e in held if not (self.is_under_way(e) or self.passes_on(e))]
+        ids = [entity for entity in ids if self._place(want, entity) not in self._refused]
+        if not ids or self.backing_off:
+            return {}
+        landed = asyncio.get_running_loop().create_future()
+        flight = Flight("", (), (), landed, is_refresh=True, is_forced=True, is_ahead=True)
+        self._refreshes += 1
+        for entity in ids:
+            self._seat(flight, want, entity)
+        self._take_off(flight)
+        return await asyncio.shield(landed)
+
     @staticmethod
     def _place(who: "Want | Flight", entity: str) -> tuple[object, ...]:
         """What one caller is refused, another may have. By hash: a credential is not to be kept."""
@@ -247,6 +276,13 @@ class Loader:
                 flight.timer = loop.call_later(self._refresh_gathers, self._take_off, flight)
             else:
                 flight.timer = loop.call_soon(self._take_off, flight)
+        self._seat(flight, want, entity)
+        if len(flight.ids) >= self._seats:
+            del self._boarding[place]
+            self._take_off_soon(flight)
+        return flight
+
+    def _seat(self, flight: Flight, want: Want, entity: str) -> None:
         flight.ids.append(entity)
         flight.is_single = flight.is_single and want.single
         flight.is_forced |= want.forced or want.anew
@@ -254,10 +290,6 @@ class Loader:
         if entity in want.held:
             flight.held[entity] = (want.held[entity], self._watch([key]))
         self._flights[key] = flight
-        if len(flight.ids) >= self._seats:
-            del self._boarding[place]
-            self._take_off_soon(flight)
-        return flight
 
     def _take_off_soon(self, flight: Flight) -> None:
         """Somebody waits for it, or it is full."""
@@ -300,6 +332,7 @@ class Loader:
             for entity, (entry, watch) in flight.held.items()
             if entity in keys and watch.is_current(keys[entity])
         }
+        self.renewals += bool(held) and not (flight.is_ahead or flight.variant)
         # From here on it may bring what was true before, and no longer is.
         flight.seen = self._watch(keys.values())
         wish = Wish(tuple(keys), flight.variant, held, flight.seen, flight.fields)
@@ -356,27 +389,3 @@ class Loader:
         left = until - loop.time()
         if pending and left > 0:
             await asyncio.wait(pending, timeout=left)
-
-
-def _for_waiter(result: Result, *, is_same_caller: bool) -> Result:
-    """What a flight means for somebody who joined it.
-
-    An answer that may not be stored is not shared either, and a refusal was meant for who caused the flight.
-    """
-    match result:
-        case Loaded(entry, stored):
-            if not stored:
-                return PassOn(result if is_same_caller else None)
-            return Loaded(entry, stored, collapsed=True, validated=result.validated)
-        case Missing(entry, stored):
-            if not stored:
-                return PassOn(result if is_same_caller else None)
-            return Missing(entry, stored, collapsed=True)
-        case PassOn() if not is_same_caller:
-            return PassOn()
-        case Refused() if not is_same_caller:
-            return PassOn()
-        case Failure(reason, _, retry_after) if not is_same_caller:
-            return Failure(reason, retry_after=retry_after)
-        case _:
-            return result

@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import choose_encoder
 
 from proxy import __version__
+from proxy.core.auditing import AuditResult, Verdict
 from proxy.core.circuit import State
 from proxy.tallies import Spread, Tally, add
 
 Cache = Literal["hit", "stale", "miss", "revalidated", "negative", "partial", "bypass", "none", "error"]
 EntityResult = Literal["hit", "stale", "negative", "miss", "error"]
+RefreshResult = Literal["changed", "unchanged", "absent", "failed"]
 
 _PREFIX = "handshake_proxy"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
@@ -84,6 +86,7 @@ class Metrics:
             "evictions", "Entities dropped to keep a bound.", "resource", "reason"
         )
         self._invalidations = self._counter("invalidations", "Entities invalidated.", "resource", "source")
+        self._webhook_events = self._counter("webhook_events", "Events sent here.", "type", "outcome")
         self._invalidation_lag = self._gauge(
             "invalidation_lag_seconds", "How long the oldest invalidation has waited to be durable."
         )
@@ -101,15 +104,33 @@ class Metrics:
         )
         self._stores_took: dict[str, Spread] = {}
         self._store_errors = self._counter("store_errors", "Database calls that failed.", "operation")
-        self._set_aside = self._counter(
-            "store_set_aside", "Database files that were unusable and are not used any more.", "reason"
+        self._set_aside = self._zeroed(
+            self._counter(
+                "store_set_aside", "Database files that were unusable and are not used any more.", "reason"
+            ),
+            "corrupt newer migration",
         )
-        for reason in ("corrupt", "newer", "migration"):
-            self._set_aside.labels(reason)
-        self._lost = self._counter("store_lost", "Databases given up while the proxy ran.", "reason")
-        for reason in ("corrupt", "deleted", "log", "server", "taken", "unusable"):
-            self._lost.labels(reason)
+        self._lost = self._zeroed(
+            self._counter("store_lost", "Databases given up while the proxy ran.", "reason"),
+            "corrupt deleted log server taken unusable",
+        )
         self._degraded = self._gauge("store_degraded", "1 while the proxy works without its database.")
+        self._audits = self._counter(
+            "audits", "Copies served that were compared with the upstream's.", "resource", "result"
+        )
+        self._outdated = self._histogram(
+            "audit_outdated_seconds",
+            "How long copies had been out of date when they were served, within two bounds.",
+            "resource",
+            "bound",
+            buckets=_AGES,
+        )
+        self._refreshes = self._counter(
+            "refreshes", "Copies that the refresher has fetched again.", "resource", "result"
+        )
+        self._about_the_process()
+
+    def _about_the_process(self) -> None:
         self._ready = self._gauge("ready", "1 while the instance is ready.")
         self._draining = self._gauge("draining", "1 while the instance drains.")
         self._lag = self._gauge("event_loop_lag_seconds", "How late the event loop woke at the last look.")
@@ -119,6 +140,13 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace=_PREFIX, registry=self.registry)
+
+    @staticmethod
+    def _zeroed(counter: Counter, values: str) -> Counter:
+        """The same, that says 0 for each of these values of its label until the thing happens."""
+        for value in values.split():
+            counter.labels(value)
+        return counter
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, namespace=_PREFIX, registry=self.registry)
@@ -212,6 +240,33 @@ class Metrics:
     def invalidated(self, resource: str, source: str) -> None:
         """An entity was invalidated."""
         self._invalidations.labels(resource, source).inc()
+
+    def audits(self, resource: str) -> None:
+        """Copies of the resource are compared: 0 is a number of those that were out of date."""
+        for result in get_args(AuditResult):
+            self._one(self._audits, resource, result)
+
+    def audited(self, resource: str, verdict: Verdict) -> None:
+        """A copy that was served was compared with the upstream's."""
+        self._one(self._audits, resource, verdict.result).inc()
+        if verdict.at_least is not None:
+            self._outdated.labels(resource, "at_least").observe(verdict.at_least)
+        if verdict.at_most is not None:
+            self._outdated.labels(resource, "at_most").observe(verdict.at_most)
+
+    def refreshes(self, resource: str) -> None:
+        """The resource is refreshed: 0 is a number of those that had changed."""
+        for result in get_args(RefreshResult):
+            self._one(self._refreshes, resource, result)
+
+    def refreshed(self, resource: str, counts: Mapping[RefreshResult, int]) -> None:
+        """Copies were fetched again before anybody asked for it."""
+        for result, count in counts.items():
+            self._one(self._refreshes, resource, result).inc(count)
+
+    def webhook_event(self, kind: str, outcome: str) -> None:
+        """An event was sent here; `kind` is `<resource>.updated`, `<resource>.deleted` or `other`."""
+        self._one(self._webhook_events, kind, outcome).inc()
 
     def store_operation(self, operation: str, seconds: float, _ok: bool) -> None:  # noqa: FBT001 - a hook's shape
         """A database call has ended; who called it counts its failure."""

@@ -15,7 +15,16 @@ from proxy.core.http.fields import RawField
 from proxy.core.policy import Asked, Bypass, Decision, Hit, Limits, Miss, Revalidate, Stale, Unsatisfied
 from proxy.loader import Loader, Want
 from proxy.metrics import EntityResult, Metrics
-from proxy.outcomes import Resolution, as_data, combine, fallen_back, is_shown, not_ended, representations
+from proxy.outcomes import (
+    Found,
+    Resolution,
+    as_data,
+    combine,
+    fallen_back,
+    is_shown,
+    not_ended,
+    representations,
+)
 from store.base import StoreError
 from store.entry import Entry, Key
 from store.slot import Slot
@@ -58,6 +67,9 @@ class Resolver:
         self._metrics = metrics
         self._clock = clock
         self._own_for = own_for
+        self.on_served: Callable[[Iterable[Entry], float], None] | None = None
+        """Told of the copies that answer a request, and when; of those that the fast lane answers with over and over
+        again, once a second."""
         self._doubted: TTLCache[str, None] = TTLCache(_DOUBTED_IDS, _DOUBT_EVERY, timer=clock)
 
     async def resolve(
@@ -111,6 +123,7 @@ class Resolver:
         memory = self._store.memory
         slots = memory.fresh(self.name, ids, now)
         if slots is not None:
+            self._answer_with(slots, now)
             return slots
         lacking = memory.lacking(self.name, ids, now)
         keys = [Key(self.name, entity) for entity in lacking or ()]
@@ -120,6 +133,7 @@ class Resolver:
         # Whoever looks next finds them in memory, and counts that.
         taken = keys if slots is not None else [key for key in keys if memory.look_at(key) is not None]
         self._metrics.read_ahead(self.name, len(taken))
+        self._answer_with(slots or (), now)
         return slots
 
     @property
@@ -130,6 +144,11 @@ class Resolver:
     def use(self, slots: Sequence[Slot], now: float) -> None:
         """What is in these places has answered again."""
         self._store.memory.use(slots, now)
+        self._answer_with(slots, now)
+
+    def _answer_with(self, slots: Iterable[Slot], now: float) -> None:
+        if self.on_served is not None:
+            self.on_served([entry for slot in slots if (entry := slot.entry) is not None], now)
 
     def is_hit(self, entry: Entry) -> bool:
         """Whether what memory has answers a plain request; counted as a hit then, and not at all otherwise."""
@@ -139,6 +158,8 @@ class Resolver:
             return False
         self._metrics.looked_up(self.name, "memory", "hit")
         self._metrics.entities(self.name, _ONE_HIT)
+        if self.on_served is not None:
+            self.on_served((entry,), now)
         return True
 
     async def ensure(self, ids: Sequence[str], *, fields: Iterable[RawField] = ()) -> Resolution:
@@ -177,6 +198,10 @@ class Resolver:
         want = Want([entity], held, fields=tuple(fields), as_data=True, anew=True)
         results = as_data(await self._loader.load(want))
         return self._counted({entity: decision}, combine({entity: decision}, results))
+
+    def refetch(self, entity: str) -> None:
+        """Fetch an entity of which nothing is held any more, behind whatever goes on."""
+        self._loader.refresh(Want([entity], {}))
 
     def let_go(self, entity: str) -> None:
         """The entity was erased: what has not been asked for yet on its behalf is not asked for."""
@@ -236,6 +261,13 @@ class Resolver:
         for reason, count in reasons.items():
             self._metrics.missed(self.name, reason, count)
         self._metrics.entities(self.name, resolution.counts)
+        if self.on_served is not None and resolution.complete:  # what has failed has shown no copy
+            copies = [
+                outcome.entry
+                for outcome in resolution.outcomes.values()
+                if isinstance(outcome, Found) and outcome.source != "miss"
+            ]
+            self.on_served(copies, self._clock())
         return resolution
 
     async def invalidate(self, entity: str, source: str) -> None:

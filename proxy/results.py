@@ -53,6 +53,30 @@ class PassOn(Struct, frozen=True):
 Result = Loaded | Missing | Refused | Failure | PassOn
 
 
+def for_waiter(result: Result, *, is_same_caller: bool) -> Result:
+    """What a flight means for somebody who joined it.
+
+    An answer that may not be stored is not shared either, and a refusal was meant for who caused the flight.
+    """
+    match result:
+        case Loaded(entry, stored):
+            if not stored:
+                return PassOn(result if is_same_caller else None)
+            return Loaded(entry, stored, collapsed=True, validated=result.validated)
+        case Missing(entry, stored):
+            if not stored:
+                return PassOn(result if is_same_caller else None)
+            return Missing(entry, stored, collapsed=True)
+        case PassOn() if not is_same_caller:
+            return PassOn()
+        case Refused() if not is_same_caller:
+            return PassOn()
+        case Failure(reason, _, retry_after) if not is_same_caller:
+            return Failure(reason, retry_after=retry_after)
+        case _:
+            return result
+
+
 class Wish(Struct, frozen=True):
     """What one upstream call is to bring."""
 

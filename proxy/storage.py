@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 
 from config.model import Config
@@ -16,6 +17,7 @@ from store.memory import MemoryTier
 from store.recovering import FIRST_DELAY, MAX_DELAY, RecoveringStore
 from store.sqlite import SqliteStore
 from store.tiered import TieredStore
+from store.warming import Warming
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the database: what is written into a deleted file within them is lost for a restart. A look
@@ -23,6 +25,10 @@ costs three calls of the file system."""
 
 # Housekeeping of the database: often enough that a full one makes room soon, seldom enough to cost nothing.
 _PRUNE_EVERY = 60.0
+# So much of when entities were last used is lost when the process is killed (`memory.warm`).
+_NOTE_EVERY = 300.0
+# Seconds that the last of it has at a stop: what is not noted by then is loaded by no start, and nothing else.
+_NOTE_WITHIN = 5.0
 # Writes that wait for the database at the most: a few seconds of misses at full speed. What comes beyond is served,
 # but not kept.
 _MAX_PENDING = 20_000
@@ -79,6 +85,7 @@ class Storage:
             put_gathers=_PUT_GATHERS,
             shared=None if backing is None else backing.shared,
         )
+        self._warming = self.tiers.warming(config.memory.warm)
 
     @property
     def current(self) -> SqliteStore | None:
@@ -101,13 +108,19 @@ class Storage:
 
     async def close(self) -> None:
         """Write what is queued, then close. Idempotent; `keep` must have ended."""
+        warming, self._warming = self._warming, None
+        if warming is not None and self._backing is not None and self._backing.is_there():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NOTE_WITHIN):
+                    await self.tiers.flush()  # of what has no row yet nothing is noted
+                    await warming.note(moved_by=0.0)
         await self.tiers.close()
         if self._backing is not None:
             await self._backing.close()
 
     async def keep(self) -> None:
-        """Open what has been lost, heal what has failed, evict what is too much or too old, and hear of what others
-        change: until cancelled."""
+        """Open what has been lost, heal what has failed, evict what is too much or too old, hear of what others
+        change, and load what was used last: until cancelled."""
         if self._backing is None:
             return
         async with asyncio.TaskGroup() as tasks:
@@ -116,6 +129,10 @@ class Storage:
                 tasks.create_task(work, name="change log")
             if self._backing.listen is not None:
                 tasks.create_task(self._ever_again("listener", self._backing.listen), name="listener")
+            if self._warming is not None:
+                tasks.create_task(self._warm_up(self._warming), name="warm-up")
+                note = partial(self._note_uses, self._backing, self._warming)
+                tasks.create_task(self._ever_again("last uses", note), name="last uses")
             await self._ever_again("store", partial(self._look_after, self._backing))
 
     async def _ever_again(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -142,6 +159,20 @@ class Storage:
                 prune_at = now + _PRUNE_EVERY
                 await self._prune(backing)
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _warm_up(self, warming: Warming) -> None:
+        try:
+            entities = await warming.warm()
+        except Exception as error:  # noqa: BLE001 - nothing depends on it
+            self._log.error("internal_error", task="warm-up", error=type(error).__name__, at=place_of(error))
+        else:
+            self._log.info("memory_warm", entities=entities)
+
+    async def _note_uses(self, backing: Backing, warming: Warming) -> None:
+        while True:
+            await asyncio.sleep(_NOTE_EVERY)
+            if backing.is_there():
+                await warming.note()
 
     async def _prune(self, backing: Backing) -> None:
         self.tiers.retry_invalidations()

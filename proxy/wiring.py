@@ -3,19 +3,24 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from config.address import Address
 from config.model import Config, FreshnessConfig, ResourceConfig
 from config.path_template import PathTemplate
 from config.secret_file import KEY_AT_LEAST, SecretFile
 from proxy import __version__
 from proxy.attributes import LOCAL_ATTRIBUTES
+from proxy.auditor import Auditor
 from proxy.core.budget import Budget
 from proxy.core.http.varying import Varying
 from proxy.core.policy import Limits
+from proxy.core.rate import Rate
 from proxy.entities import Entities
+from proxy.events import Events, Subject
 from proxy.fetcher import Fetcher
 from proxy.fleet import Fleet
 from proxy.invalidations import Invalidations
@@ -25,7 +30,9 @@ from proxy.lane_table import Table, part_of
 from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Cache, Metrics
+from proxy.refetching import Refetching
 from proxy.resolver import Resolver
+from proxy.signatures import Verifier
 from proxy.steady import SteadyClock
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
@@ -48,6 +55,9 @@ from proxy.web.resource import Resource
 from proxy.web.router import Router
 from proxy.web.sharing import CredentialKey, Sharing
 from proxy.web.single import SingleHandler
+from proxy.web.webhooks import PATH as EVENTS_PATH
+from proxy.web.webhooks import ROUTE as EVENTS_ROUTE
+from proxy.web.webhooks import WebhookRouter
 from store.tiered import TieredStore
 
 if TYPE_CHECKING:
@@ -82,6 +92,7 @@ class Parts(Struct, frozen=True):
     monotonic: Callable[[], float]
     rng: Callable[[], float]
     tracing: "Tracing | None" = None
+    auditor: Auditor | None = None
 
 
 def limits_of(freshness: FreshnessConfig) -> Limits:
@@ -173,6 +184,45 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
     )
 
 
+def events(parts: Parts, known: Mapping[str, Resource]) -> Events:
+    """What messages of the owners are done to."""
+    subjects = {
+        name: Subject(
+            resource.config,
+            resource.answer_shape,
+            Refetching(_refetch(resource), clock=parts.monotonic),
+            parts.config.limits.cached_response,
+        )
+        for name, resource in known.items()
+    }
+    return Events(subjects, parts.store, on_invalidated=parts.invalidations.note, clock=parts.clock)
+
+
+def _refetch(resource: Resource) -> Callable[[str], None]:
+    # Where callers lend their credentials to fills, the proxy's own call would be answered as nobody's.
+    if resource.config.sharing == "service" and resource.upstream.config.credential_file is None:
+        return lambda _entity: None
+    return resource.resolver.refetch
+
+
+def webhooks(parts: Parts, taking: Events, listen: Address, secret_file: Path) -> WebhookRouter:
+    """The listener of those messages."""
+    spans = parts.tracing.listener(listen, {EVENTS_ROUTE: EVENTS_PATH}) if parts.tracing else None
+    observer = Observer(
+        parts.metrics, parts.refs, buffered=parts.buffered, level=parts.config.log.level, spans=spans
+    )
+    return WebhookRouter(
+        taking,
+        # Of the plain clock: a sender's is held against the time that it is, even if that was set back.
+        Verifier(secret_file, parts.wall),
+        Rate(parts.config.webhooks.max_rate),
+        observer,
+        parts.metrics,
+        clock=parts.clock,
+        monotonic=parts.monotonic,
+    )
+
+
 def _face(parts: Parts, resource: Resource) -> Face:
     config, answer = resource.config, resource.answer_shape
     local = LOCAL_ATTRIBUTES.get(resource.name, ()) if config.storage == "database" else ()
@@ -246,6 +296,14 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         own_for=config.freshness.ttl if has_own_copies(config) else None,
     )
     own_credential = upstream.config.credential_file is not None
+    # Where callers lend their credentials to fills, the proxy's own call would be answered as nobody's.
+    if parts.auditor is not None and (config.sharing != "service" or own_credential):
+        resolver.on_served = parts.auditor.of(
+            loader,
+            parts.store,
+            at_once=config.bulk.max_ids if config.bulk else 1,
+            may_call=lambda: not loader.backing_off and upstream.circuit_state() == "closed",
+        )
     return Resource(
         name=name,
         config=config,

@@ -11,7 +11,7 @@ from cachetools import TLRUCache, TTLCache
 from msgspec.structs import replace
 
 from store.base import Store, StoreError
-from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Effect, Forget, Keep, Replace
 from store.entry import Entry, Key
 from store.generation import Generations
 from store.memory import MemoryTier
@@ -72,39 +72,39 @@ class Applying:
         """The version of an entity that a message has named within the last minute, if one has."""
         return self._named.get(key._replace(variant=""))
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do what a message says of an entity, which no variant is, unless it was delivered before; return once that is
         durable and no request is answered with what was held before.
 
         Raises StoreError when that can't be had. Then the entity is forgotten, and the message may come again. Raises
-        what `change` raises, having done nothing.
+        what `decide` raises, having done nothing.
         """
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             if self._database is None or self._behind is None:
-                return self._in_memory(key, change, delivery)
+                return self._in_memory(key, decide, delivery)
             try:
                 if self._has_row(key):
-                    return await self._in_row(self._database, self._behind, key, change, delivery)
-                applied = await self._database.apply(key, change, delivery)
+                    return await self._in_row(self._database, self._behind, key, decide, delivery)
+                applied = await self._database.apply(key, decide, delivery)
             except StoreError:
                 # Whatever the message says, what is held may be out of date.
                 self._forget_later([key])
                 raise
-            return applied if applied.effect is None else self._on_memory(key, change)
+            return applied if applied.effect is None else self._on_memory(key, decide)
 
-    def _in_memory(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    def _in_memory(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         if delivery.id in self._delivered:
             return Applied(None)
-        applied = self._on_memory(key, change)
+        applied = self._on_memory(key, decide)
         self._delivered[delivery.id] = delivery.at + delivery.remembered_for
         return applied
 
-    def _on_memory(self, key: Key, change: Change) -> Applied:
+    def _on_memory(self, key: Key, decide: Decide) -> Applied:
         """The same of an entity that has no row: nothing can come between."""
         held = self._memory.look_at(key)
         before = None if held is None or held.absent else held
-        effect = change(before)
+        effect = decide(before or self._husk(key))
         if isinstance(effect, Keep):
             self._memory.drop_variants(key)
             return Applied(effect, before, before)
@@ -116,17 +116,19 @@ class Applying:
         return Applied(effect, before, entry)
 
     async def _in_row(
-        self, database: Store, behind: WriteBehind, key: Key, change: Change, delivery: Delivery
+        self, database: Store, behind: WriteBehind, key: Key, decide: Decide, delivery: Delivery
     ) -> Applied:
         # What is on its way to the row is there before it is looked at, and what is fetched meanwhile waits.
         async with behind.quiet(key):
             held = self._memory.look_at(key)
             if behind.is_forgotten(key):
-                change = partial(_forgotten, change)
+                decide = partial(_forgotten, decide)
             elif held is not None and not (held.durable or held.absent):
-                change = partial(_not_in_row, change, held)
+                decide = partial(_not_in_row, decide, held)
+            elif (husk := self._husk(key)) is not None:
+                decide = partial(_without_row, decide, husk)
             with closing(self._generations.watch([key])) as seen:
-                applied = await database.apply(key, change, delivery)
+                applied = await database.apply(key, decide, delivery)
                 is_current = seen.is_current(key)
             return self._took(behind, key, applied, is_current=is_current)
 
@@ -153,6 +155,13 @@ class Applying:
                 return replace(applied, effect=Forget(applied.entry.source_version))
         return applied
 
+    def _husk(self, key: Key) -> Entry | None:
+        """What is known of an entity of which nothing is held: of a message that was taken, the version."""
+        named = self.named(key)
+        if named is None:
+            return None
+        return Entry(key=key, item=None, received_at=0.0, lifetime=0.0, source_version=named)
+
     def _note(self, key: Key, effect: Effect | None) -> None:
         version = None if effect is None else _version_of(effect)
         if version is not None:
@@ -172,12 +181,16 @@ def _version_of(effect: Effect) -> str | None:
     return None
 
 
-def _not_in_row(change: Change, held: Entry, _row: Entry | None) -> Effect:
+def _not_in_row(decide: Decide, held: Entry, _row: Entry | None) -> Effect:
     """What memory has did not get into its row: that can't be made up for here."""
-    effect = change(held)
+    effect = decide(held)
     return effect if isinstance(effect, Keep) else Forget(_version_of(effect))
 
 
-def _forgotten(change: Change, held: Entry | None) -> Effect:
+def _without_row(decide: Decide, husk: Entry, row: Entry | None) -> Effect:
+    return decide(row or husk)
+
+
+def _forgotten(decide: Decide, held: Entry | None) -> Effect:
     """Of what the database could not be told to forget, the row is known and nothing else."""
-    return change(None if held is None else replace(held, item=None, headers=()))
+    return decide(None if held is None else replace(held, item=None, headers=()))

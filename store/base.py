@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from store.effects import Applied, Change, Delivery
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 
 
@@ -141,13 +141,13 @@ class Store(Protocol):
         """
         ...
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do to an entity what a message of its owner says, and remember the message, in one transaction.
 
-        `change` is called with the entity as it stands, and nothing else happens to that meanwhile. A message that is
+        `decide` is called with the entity as it stands, and nothing else happens to that meanwhile. A message that is
         remembered does nothing. Of a key that has no row here the message alone is remembered, and, where others share
         the store, they are told to forget the entity. Once this returns it is durable. Raises StoreError and what
-        `change` raises: then nothing has happened, and the message may come again.
+        `decide` raises: then nothing has happened, and the message may come again.
         """
         ...
 
@@ -180,6 +180,16 @@ class Store(Protocol):
         stored was synced later; `version` never goes down. Raises StoreError, also when the bound of the store is
         reached: nothing is evicted for an import.
         """
+        ...
+
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        """Note when entities were last used (epoch seconds), of those that have rows; an earlier time than the noted
+        one changes nothing. In small transactions; nothing else of a row changes, and nobody is told."""
+        ...
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
+        """Up to `limit` entities with representations, and when each was last used, as noted (epoch seconds): the most
+        recently used first."""
         ...
 
     async def check(self) -> None:

@@ -37,7 +37,7 @@ class Replace(Struct, frozen=True):
 
 Effect = Keep | Forget | Replace
 
-Change = Callable[[Entry | None], Effect]
+Decide = Callable[[Entry | None], Effect]
 """What happens to an entity of which that is held, None for nothing. Pure: a transaction may be tried again."""
 
 

@@ -89,8 +89,15 @@ class _Cache(TLRUCache[Key, Slot, float]):
     def __init__(
         self, max_bytes: int, clock: Callable[[], float], on_gone: Callable[[Key, Slot, str], None]
     ) -> None:
-        super().__init__(max_bytes, _slot_end, clock, getsizeof=_slot_size)
+        super().__init__(max_bytes, _slot_end, self._look_at_clock, getsizeof=_slot_size)
+        self._clock = clock
         self._on_gone = on_gone
+        self.now = -inf
+        """When it last looked at its clock."""
+
+    def _look_at_clock(self) -> float:
+        now = self.now = self._clock()
+        return now
 
     def expire(self, time: float | None = None) -> list[tuple[Key, Slot]]:
         gone = super().expire(time)
@@ -110,6 +117,10 @@ class _Cache(TLRUCache[Key, Slot, float]):
 
     def plain(self, key: Key) -> Slot | None:
         return Cache.__getitem__(self, key) if Cache.__contains__(self, key) else None
+
+    def make_first_to_go(self, key: Key) -> None:
+        # It has the order in which entries go in a private table, and offers no other way to its front.
+        self._TLRUCache__items.move_to_end(key, last=False)  # type: ignore[attr-defined]
 
 
 class MemoryTier:
@@ -141,12 +152,15 @@ class MemoryTier:
 
     def slot(self, key: Key) -> Slot | None:
         """The place of the entry, while it is usable; it counts as used now."""
+        cache = self._cache
         try:
-            return self._cache[key]
+            slot = cache[key]
         except KeyError:
             # What is past its end is there until somebody looks: let it go now, so that its slot is empty.
-            self._cache.expire()
+            cache.expire()
             return None
+        slot.used_at = cache.now
+        return slot
 
     def fresh(self, resource: str, ids: Sequence[str], now: float) -> list[Slot] | None:
         """The places of these ids, if each holds a representation without a variant that is fresh at `now`.
@@ -210,8 +224,8 @@ class MemoryTier:
     def put(self, entry: Entry, usable_until: float) -> bool:
         """Keep the entry until `usable_until` (epoch seconds), in the slot of the one that it replaces.
 
-        Returns whether it is kept: an entry larger than the tier, or not usable now, is not, and what it would
-        have replaced goes all the same.
+        What replaces nothing counts as used now: somebody has missed it. Returns whether it is kept: an entry larger
+        than the tier, or not usable now, is not, and what it would have replaced goes all the same.
         """
         key = entry.key
         # One reading of the clock for all that follows: the old entry must not expire half-way.
@@ -222,14 +236,29 @@ class MemoryTier:
             if size > self.max_bytes or not usable_until > now:
                 self._drop(key)
                 return False
-            # The look-up makes it the most recently used, so that room for it is never made at its own expense.
-            slot = self._cache[key] if self._cache.plain(key) is not None else Slot()
+            # The look-up makes it the most recently used, so that room for it is never made at its own expense. A new
+            # one counts as used so early that the first hit is another use.
+            is_new = self._cache.plain(key) is None
+            slot = Slot(used_at=now - _USED_EVERY) if is_new else self._cache[key]
             self._fill(slot, entry, now)
             slot.size = size
             slot.usable_until = usable_until
             slot.fresh_until = min(slot.fresh_until, usable_until)
             self._cache[key] = slot
         return True
+
+    def put_last(self, entry: Entry, usable_until: float, *, used_at: float) -> bool:
+        """Keep an entry of which nothing is here, last used at `used_at` (epoch seconds) as the database has noted it:
+        of all it is the first to go. Whether it is kept, as `put` says."""
+        key = entry.key
+        is_kept = self.put(entry, usable_until)
+        slot = self._cache.plain(key)
+        if slot is not None:
+            slot.noted_at = used_at
+            # A clock that was set back since must not keep later uses from counting.
+            slot.used_at = min(used_at, self._cache.now)
+            self._cache.make_first_to_go(key)
+        return is_kept
 
     def discard(self, key: Key) -> None:
         """Forget the entity, every variant of it; not an eviction.
@@ -286,6 +315,11 @@ class MemoryTier:
         """Of all that is usable now: 1 ms for 65,000."""
         self._cache.expire()
         return self._cache.plain_keys()
+
+    def plain_slots(self, resource: str) -> list[tuple[str, Slot]]:
+        """The places of all of the resource that is usable now and has no variant, by id: 1 ms for 65,000."""
+        self._cache.expire()
+        return list(self._plain.get(resource, {}).items())
 
     def look_at(self, key: Key) -> Entry | None:
         """The entry, if there is one; it does not count as used."""

@@ -34,6 +34,9 @@ _STALE_COLUMNS = (
     ("shareable", "INTEGER NOT NULL DEFAULT 0"),
 )
 
+_USED_AT = (("used_at", "REAL"),)
+"""When somebody last used the entity, in epoch seconds; NULL: that was never noted."""
+
 FIXED_COLUMNS = (
     ("last_synced_at", "TEXT NOT NULL"),
     ("received_at", "REAL NOT NULL"),
@@ -45,6 +48,7 @@ FIXED_COLUMNS = (
     ("headers", "TEXT"),
     ("item", "TEXT"),
     *_STALE_COLUMNS,
+    *_USED_AT,
 )
 
 DELIVERIES = "_deliveries"
@@ -64,11 +68,7 @@ def _registry(db: "Database") -> None:
 
 
 def _stale_columns(db: "Database") -> None:
-    # Of a table that a person has dropped the registry still knows.
-    tables = f"SELECT table_name FROM {REGISTRY} JOIN sqlite_master ON type = 'table' AND name = table_name"
-    for (table,) in db.execute(tables).fetchall():
-        for name, kind in _STALE_COLUMNS:
-            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
+    _add_columns(db, _STALE_COLUMNS)
 
 
 def _rewrite(db: "Database") -> None:
@@ -88,12 +88,25 @@ def _deliveries(db: "Database") -> None:
     db.execute(f"CREATE INDEX {DELIVERIES}_until ON {DELIVERIES} (until)")
 
 
+def _used_at(db: "Database") -> None:
+    _add_columns(db, _USED_AT)
+
+
+def _add_columns(db: "Database", columns: Sequence[tuple[str, str]]) -> None:
+    # Of a table that a person has dropped the registry still knows.
+    tables = f"SELECT table_name FROM {REGISTRY} JOIN sqlite_master ON type = 'table' AND name = table_name"
+    for (table,) in db.execute(tables).fetchall():
+        for name, kind in columns:
+            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
+
+
 STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (
     ("0001_registry", _registry),
     ("0002_stale_columns", _stale_columns),
     ("0003_rewrite", _rewrite),
     ("0004_filled_by", _filled_by),
     ("0005_deliveries", _deliveries),
+    ("0006_used_at", _used_at),
 )
 """Applied in this order. A step that changes the entities' tables goes through the registry."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
-from store.effects import Applied, Change, Delivery
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.sqlite import SqliteStore
 from store.sqlite_files import Files, OpenFailure
@@ -132,9 +132,9 @@ class RecoveringStore:
         """See `store.base.Store`."""
         return await self._in_use("change").change(key, local=local, synced_at=synced_at)
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """See `store.base.Store`."""
-        return await self._in_use("apply").apply(key, change, delivery)
+        return await self._in_use("apply").apply(key, decide, delivery)
 
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """See `store.base.Store`."""
@@ -154,6 +154,14 @@ class RecoveringStore:
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
         """See `store.base.Store`."""
         return await self._in_use("adopt").adopt_many(writes)
+
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        """See `store.base.Store`."""
+        await self._in_use("note").note_used(uses)
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
+        """See `store.base.Store`."""
+        return await self._in_use("recent").recently_used(limit)
 
     async def check(self) -> None:
         """See `store.base.Store`. One that goes on failing, and not because somebody holds a lock or has filled the

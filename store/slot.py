@@ -24,7 +24,9 @@ class Slot(Struct, eq=False, gc=False):
     size: int = 0
     """Bytes of what stands here, by `store.memory.size_of`."""
     used_at: float = -inf
-    """When it was last counted as used by `MemoryTier.fresh`."""
+    """When it was last asked for (epoch seconds, to the second); -inf: nobody has."""
+    noted_at: float = -inf
+    """The `used_at` that the database has noted (`store.warming`)."""
 
     def fill(self, entry: Entry | None, now: float) -> None:
         """Put the entry here, or nothing."""

@@ -7,10 +7,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
-from store import sqlite_deliveries
+from store import sqlite_deliveries, sqlite_used
 from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec, Unfinished
-from store.effects import Applied, Change, Delivery
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.migrations import check_layout
 from store.operation import OnOperation, Operation
@@ -29,14 +30,17 @@ from store.sqlite_files import (
 from store.sqlite_pragmas import connect, empty_for_good, is_whole, touch
 from store.sqlite_room import Room
 from store.sqlite_table import Table, filled, representations
-from store.sqlite_writer import Connection, Writer, in_thread
+from store.sqlite_tables import Tables
+from store.sqlite_writer import Connection, Run, Writer, in_thread
+
+T = TypeVar("T")
 
 
 class SqliteStore:
     """`store.base.Store` on one file that one process has. Make it with `open`.
 
     `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, apply, erase,
-    unsynced, page, adopt, stats and prune.
+    unsynced, page, adopt, note, recent, stats and prune.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class SqliteStore:
         self._writer = Writer(writer)
         self._remains = remains
         self._tables = {spec.resource: Table(spec) for spec in tables}
+        self._all = Tables(self._tables, derive_id)
         self._adoptions = {spec.resource: Adoption(spec, self._tables[spec.resource]) for spec in tables}
         self._room = Room(
             files,
@@ -117,7 +122,7 @@ class SqliteStore:
         )
         store.forgotten = forgotten
         with suppress(*FOREIGN_ERRORS):  # one can do without it
-            store._direct = await in_thread(partial(DirectReader, files, store._get))
+            store._direct = await in_thread(partial(DirectReader, files, store._all.get))
         return store
 
     def holds(self, resource: str) -> bool:
@@ -126,8 +131,7 @@ class SqliteStore:
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """The entries that there are; an invalidated row comes back as a husk. Raises StoreError."""
-        with self._operation("get"):
-            return await self._reader.run(partial(self._get, keys))
+        return await self._read("get", partial(self._all.get, keys))
 
     def get_now(self, keys: Sequence[Key]) -> Mapping[Key, Entry] | None:
         """What `get_many` would give, without waiting; None if that can't be had, for whatever reason."""
@@ -146,18 +150,18 @@ class SqliteStore:
         that has no table here. Of several writes of one key the last stands.
         """
         for entry, _, _ in writes:
-            if entry.item is None or entry.absent or not self._has_row(entry.key):
+            if entry.item is None or entry.absent or not self._all.has_row(entry.key):
                 raise ValueError("only representations are stored, and only where there is a row for them")
         if not writes:
             return {}
         with self._operation("put"):
-            return await self._room.grow(partial(self._put, writes), rows=len(writes))
+            return await self._room.grow(partial(self._all.put, writes), rows=len(writes))
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use; keep rows, ids and local attributes. Raises StoreError."""
         if keys:
             with self._operation("invalidate"):
-                await self._writer.submit(partial(self._invalidate, keys), rows=len(keys))
+                await self._writer.submit(partial(self._all.invalidate, keys), rows=len(keys))
 
     async def invalidate_all(self) -> None:
         """Forget every representation for every use. Rows go, unless they have local attributes or an id that could
@@ -170,20 +174,19 @@ class SqliteStore:
         table = self._tables.get(resource)
         if table is None:
             return None
-        with self._operation("find"):
-            return await self._reader.run(partial(table.find, internal_id=internal_id))
+        return await self._read("find", partial(table.find, internal_id=internal_id))
 
     async def reserve_many(self, keys: Sequence[Key], *, at: float) -> dict[Key, Entry]:
         """Each as it stands, once that is durable; a husk, last synced `at` (epoch seconds), where there was no row.
 
         Raises StoreError, having made none of them; ValueError for what has no row here.
         """
-        if not all(self._has_row(key) for key in keys):
+        if not all(self._all.has_row(key) for key in keys):
             raise ValueError("ids are given only to what has a row here")
         if not keys:
             return {}
         with self._operation("reserve"):
-            return await self._room.grow(partial(self._reserve, keys, at), rows=len(keys))
+            return await self._room.grow(partial(self._all.reserve, keys, at), rows=len(keys))
 
     async def change(
         self, key: Key, *, local: Mapping[str, Column] = NO_LOCALS, synced_at: float | None = None
@@ -202,9 +205,9 @@ class SqliteStore:
         with self._operation("change"):
             return await self._room.grow(change)
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do to an entity what a message says, and remember the message; see `store.base.Store`."""
-        work = partial(sqlite_deliveries.apply, self._tables, key, change, delivery, self._derive_id)
+        work = partial(sqlite_deliveries.apply, self._tables, key, decide, delivery, self._derive_id)
         with self._operation("apply"):
             return await self._room.grow(work)
 
@@ -214,7 +217,7 @@ class SqliteStore:
         Raises StoreError; Unfinished if the rows are gone and only bytes are not, which the next erasure (be it without
         keys) or `prune` tries again; so does an opening after a crash.
         """
-        keys = [key for key in keys if self._has_row(key)]
+        keys = [key for key in keys if self._all.has_row(key)]
         if not keys and not self._remains.is_due:
             return
         with self._operation("erase"):
@@ -258,7 +261,7 @@ class SqliteStore:
         table here or a column that is no local one of it.
         """
         for entry, _, _ in writes:
-            if entry.absent or not self._has_row(entry.key):
+            if entry.absent or not self._all.has_row(entry.key):
                 raise ValueError(
                     "only representations and husks are taken over, where there is a row for them"
                 )
@@ -271,11 +274,21 @@ class SqliteStore:
             adopt = partial(adopt_all, self._adoptions, writes, self._derive_id)
             return await self._room.grow(adopt, rows=len(writes), may_evict=False)
 
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        """Note when entities were last used (epoch seconds), of those that have rows; see `store.base.Store`. In small
+        transactions between those of others; nothing is evicted for it. Raises StoreError."""
+        read, write = partial(self._read, "note"), partial(self._write, "note", rows=sqlite_used.NOTED)
+        await sqlite_used.note(self._tables, uses, read=read, write=write)
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
+        """Up to `limit` entities and when each was last used, as noted, the most recently used first. Looks at every
+        row, in slices. Raises StoreError."""
+        return await sqlite_used.recent(self._tables, limit, read=partial(self._read, "recent"))
+
     async def stats(self, *, at: float) -> StoreStats:
         """Sizes and counts, at a cost that grows with the stale rows alone: 70 ms for a million. Raises
         StoreError."""
-        with self._operation("stats"):
-            return await self._reader.run(partial(self._stats, at))
+        return await self._read("stats", partial(self._all.stats, at, self._files.size))
 
     async def prune(self, *, older_than: float) -> int:
         """Evict what was last synced before `older_than` (epoch seconds); above 90 % of the bound, also what was
@@ -301,8 +314,7 @@ class SqliteStore:
     async def verify(self) -> bool:
         """Whether the file is whole, as far as SQLite can tell: a second or two for 256 MiB. If it is, rows that are
         not what had been put there are left out from then on, as if there were none. Raises StoreError."""
-        with self._operation("verify"):
-            is_good = await self._reader.run(is_whole)
+        is_good = await self._read("verify", is_whole)
         self.is_damaged |= not is_good
         self.is_suspect = False
         for table in self._tables.values():
@@ -351,6 +363,14 @@ class SqliteStore:
         with suppress(*FOREIGN_ERRORS):
             await writer.close()
 
+    async def _read(self, name: str, run: Run[T]) -> T:
+        with self._operation(name):
+            return await self._reader.run(run)
+
+    async def _write(self, name: str, run: Run[T], *, rows: int) -> T:
+        with self._operation(name):
+            return await self._room.grow(run, rows=rows, may_evict=False)
+
     def _operation(self, name: str) -> Operation:
         if self._closing is not None:
             raise StoreError(f"{name}: the store is closed")
@@ -367,53 +387,13 @@ class SqliteStore:
         self.is_damaged |= is_damage(error)
         self.is_suspect |= isinstance(error, SuspectError)
 
-    def _has_row(self, key: Key) -> bool:
-        return key.resource in self._tables and not key.variant
-
     async def _retry_erasure(self) -> None:
         if self._remains.is_due:
             # Whoever asked for it was told that it failed: that it fails again is no failure of what goes on here.
             with suppress(StoreError), self._operation("erase"):
                 await self._writer.submit(self._remains.remove, is_alone=True)
 
-    def _get(self, keys: Sequence[Key], connection: sqlite3.Connection) -> dict[Key, Entry]:
-        ids: dict[str, list[str]] = {}
-        for key in keys:
-            if self._has_row(key):
-                ids.setdefault(key.resource, []).append(key.id)
-        return {
-            entry.key: entry
-            for resource, ids_of_one in ids.items()
-            for entry in self._tables[resource].get(connection, ids_of_one)
-        }
-
-    def _put(self, writes: Sequence[Write], connection: sqlite3.Connection) -> dict[Key, Entry]:
-        return {
-            write.entry.key: self._tables[write.entry.key.resource].put(connection, write, self._derive_id)
-            for write in writes
-        }
-
-    def _reserve(self, keys: Sequence[Key], at: float, connection: sqlite3.Connection) -> dict[Key, Entry]:
-        there = self._get(keys, connection)
-        missing = [key for key in dict.fromkeys(keys) if key not in there]
-        for key in missing:
-            self._tables[key.resource].reserve(connection, key, at, self._derive_id)
-        return there | self._get(missing, connection)
-
     def _erase(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
         self._remains.expect(connection)
         for key in keys:
             self._remains.add(key.id, self._tables[key.resource].erase(connection, key.id))
-
-    def _invalidate(self, keys: Sequence[Key], connection: sqlite3.Connection) -> None:
-        for key in keys:
-            if self._has_row(key):
-                self._tables[key.resource].invalidate(connection, key.id)
-
-    def _stats(self, at: float, connection: sqlite3.Connection) -> StoreStats:
-        counted = representations(connection)
-        return StoreStats(
-            self._files.size(),
-            {resource: counted[resource] for resource in self._tables},
-            {resource: table.count_stale(connection, at) for resource, table in self._tables.items()},
-        )

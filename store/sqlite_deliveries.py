@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from store.base import DeriveId
-from store.effects import Applied, Change, Delivery, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Forget, Keep, Replace
 from store.entry import Key
 from store.migrations import DELIVERIES
 from store.sqlite_table import Table
@@ -13,14 +13,14 @@ from store.sqlite_table import Table
 def apply(
     tables: Mapping[str, Table],
     key: Key,
-    change: Change,
+    decide: Decide,
     delivery: Delivery,
     derive_id: DeriveId,
     connection: sqlite3.Connection,
 ) -> Applied:
-    """Do to the row of the key what `change` says, unless the message was delivered before.
+    """Do to the row of the key what `decide` says, unless the message was delivered before.
 
-    Of a key that has no row here the message alone is remembered. Raises the driver's errors and what `change` raises:
+    Of a key that has no row here the message alone is remembered. Raises the driver's errors and what `decide` raises:
     then nothing has happened, and the message may come again.
     """
     connection.execute(f"DELETE FROM {DELIVERIES} WHERE until < ?", (delivery.at,))  # noqa: S608 - a constant
@@ -34,7 +34,7 @@ def apply(
     if table is None or key.variant:
         return Applied(Keep())
     before = next(iter(table.get(connection, [key.id])), None)
-    effect = change(before)
+    effect = decide(before)
     entry = before
     match effect:
         case Forget(source_version):

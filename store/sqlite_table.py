@@ -108,6 +108,16 @@ class Table:
             f"SELECT rowid, id, {external}, {is_local} FROM {table}"
             " WHERE invalidated = ? AND last_synced_at < ? ORDER BY last_synced_at LIMIT ?"
         )
+        self._places = f"SELECT rowid, {external} FROM {table} WHERE {external} IN "
+        # A rowid may have been given anew since it was read.
+        self._note = (
+            f"UPDATE {table} SET used_at = :used_at{self._of_key} AND rowid = :rowid"
+            " AND (used_at IS NULL OR used_at < :used_at)"
+        )
+        self._used = (
+            f"SELECT rowid, {external}, CASE invalidated WHEN {HELD} THEN used_at END FROM {table}"
+            " WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        )
         self._first = f"SELECT min(last_synced_at) FROM {table} WHERE invalidated = {HELD}"
         self._count_stale = f"SELECT count(*) FROM {table} WHERE invalidated = {HELD} AND {FRESH_UNTIL} < ?"
         self._delete = f"DELETE FROM {table} WHERE rowid = ?"
@@ -122,12 +132,8 @@ class Table:
         if len(ids) == 1:
             return self._entries(connection, self._select_one, ids)
         found: list[Entry] = []
-        for start in range(0, len(ids), MAX_KEYS):
-            chunk = list(ids[start : start + MAX_KEYS])
-            # Filled up to a power of two with what is asked anyway, so that there are few statements to cache.
-            chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
-            marks = ",".join("?" * len(chunk))
-            found += self._entries(connection, f"{self._select}({marks})", chunk)
+        for sql, chunk in _chunks(self._select, ids):
+            found += self._entries(connection, sql, chunk)
         return found
 
     def find(self, connection: sqlite3.Connection, internal_id: str) -> str | None:
@@ -258,6 +264,21 @@ class Table:
         if source_version is not None:
             connection.execute(self._version, {"version": source_version, "external_id": external_id})
 
+    def places(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple[int, str]]:
+        """Rowid and external id of those that have a row."""
+        return [
+            place for sql, chunk in _chunks(self._places, ids) for place in connection.execute(sql, chunk)
+        ]
+
+    def note_used(self, connection: sqlite3.Connection, rowid: int, external_id: str, used_at: float) -> None:
+        """Note that the entity was used then, if it was not used later and its row is still there."""
+        connection.execute(self._note, {"rowid": rowid, "external_id": external_id, "used_at": used_at})
+
+    def used(self, connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[Any, ...]]:
+        """Rowid, external id and last use, as noted, of the next rows; without that where there is no
+        representation."""
+        return self._rows(connection, self._used, (after, limit))
+
     def first(self, connection: sqlite3.Connection) -> str | None:
         """When the representation that has been longest without was last synced."""
         found: str | None = connection.execute(self._first).fetchone()[0]
@@ -319,6 +340,15 @@ class Table:
         if entry.item is None or self._identify is None:
             return False
         return self._identify(entry.item) != entry.key.id
+
+
+def _chunks(select: str, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """The statement for each part of the ids, and that part."""
+    for start in range(0, len(ids), MAX_KEYS):
+        chunk = list(ids[start : start + MAX_KEYS])
+        # Filled up to a power of two with what is asked anyway, so that there are few statements to cache.
+        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+        yield f"{select}({','.join('?' * len(chunk))})", chunk
 
 
 def _positioned(sql: str, position: tuple[bytes, ...]) -> tuple[str, Sequence[str | bytes]]:

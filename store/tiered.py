@@ -11,7 +11,7 @@ from store.applying import Applying
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
 from store.confirming import Confirming
-from store.effects import Applied, Change, Delivery
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.generation import Generations, Watch
 from store.memory import MemoryTier
@@ -21,6 +21,7 @@ from store.rowless import Rowless
 from store.rows import GetNow, Rows
 from store.shared import SharedStore
 from store.sharing import SharedBy, Sharing
+from store.warming import Warming
 from store.write_behind import WriteBehind
 
 T = TypeVar("T")
@@ -38,9 +39,9 @@ class TieredStore:
     or database, result hit, miss or error.
     A database that is `shared` gets what was fetched under a lease alone, and `sharing` keeps memory coherent with what
     others change there.
-    `on_error(operation)`: get, put, invalidate, erase, find, reserve, change, unsynced, check or stats, as the database
-    failed it; queue_full when a write was not queued because the database is behind by `max_pending` keys, or by
-    `store.write_behind.MAX_BYTES`. The database is its opener's to close, after this.
+    `on_error(operation)`: get, put, invalidate, erase, find, reserve, change, unsynced, check, stats, note or warm, as
+    the database failed it; queue_full when a write was not queued because the database is behind by `max_pending` keys,
+    or by `store.write_behind.MAX_BYTES`. The database is its opener's to close, after this.
     """
 
     def __init__(
@@ -240,13 +241,27 @@ class TieredStore:
                 waiters.append(self._behind.invalidate(entity))
         return all_of(waiters)
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do what a message of the owner says of an entity: see `Applying`."""
-        return await self._applying.apply(key, change, delivery)
+        return await self._applying.apply(key, decide, delivery)
 
     def named(self, key: Key) -> str | None:
         """The version of an entity that a message has named within the last minute, if one has."""
         return self._applying.named(key)
+
+    def warming(self, limit: int) -> Warming | None:
+        """What notes uses, and loads the last `limit` of them; None where that is 0, or there is no database."""
+        if not limit or self._database is None or self._rows is None:
+            return None
+        return Warming(
+            self.memory,
+            self._database,
+            self._rows,
+            limit=limit,
+            tables=list(filter(self._database.holds, self._tables)),
+            usable_until=self._usable_until,
+            on_error=self._on_error,
+        )
 
     def retry_invalidations(self) -> None:
         """Tell the database again of what it failed to forget: a restart would bring it back."""
@@ -432,7 +447,7 @@ class TieredStore:
 
     def _confirmed(self, sent: Entry, confirmed: Entry) -> None:
         self._catch_up.confirmed(sent.key)
-        held = self.memory.get(sent.key)
+        held = self.memory.look_at(sent.key)  # nobody has asked for it
         if held is sent:
             self.memory.put(confirmed, self._usable_until(confirmed))
         elif held is not None and self._behind is not None and not self._behind.is_forgotten(sent.key):

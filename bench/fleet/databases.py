@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from store.base import Adopted, Position, StoreStats
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.shared import Change, Claim, Cursor, News
 
@@ -77,6 +78,10 @@ class Rows:
         """See `store.base.Store`."""
         raise NotImplementedError
 
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
+        """See `store.base.Store`."""
+        raise NotImplementedError
+
     async def erase_many(self, keys: Sequence[Key]) -> None:
         """See `store.base.Store`."""
         raise NotImplementedError
@@ -92,6 +97,14 @@ class Rows:
         raise NotImplementedError
 
     async def adopt_many(self, writes: Sequence[Write]) -> Adopted:
+        """See `store.base.Store`."""
+        raise NotImplementedError
+
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        """See `store.base.Store`."""
+        raise NotImplementedError
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
         """See `store.base.Store`."""
         raise NotImplementedError
 

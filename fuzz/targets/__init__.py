@@ -8,15 +8,18 @@ NAMES = (
     "bulk_answer",
     "bulk_request",
     "cache_control",
+    "event",
     "fields",
     "freshness",
     "http_date",
     "json_lines",
     "json_split",
     "lane",
+    "merge",
     "path_template",
     "validation",
     "variant",
+    "webhook_fields",
 )
 
 

@@ -1,7 +1,7 @@
 """Messages of owners: what each does to a row, and that it has been delivered, in one transaction."""
 
 from store.base import DeriveId
-from store.effects import Applied, Change, Delivery, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Forget, Keep, Replace
 from store.entry import Key
 from store.postgres import changes, leases
 from store.postgres.pool import Connection
@@ -15,17 +15,17 @@ async def apply(
     connection: Connection,
     tables: Tables,
     key: Key,
-    change: Change,
+    decide: Decide,
     delivery: Delivery,
     *,
     derive_id: DeriveId,
     origin: str,
 ) -> Applied:
-    """Do to the row of the key what `change` says, and log it for the other replicas, unless the message was delivered
+    """Do to the row of the key what `decide` says, and log it for the other replicas, unless the message was delivered
     before.
 
     Of a key that has no row here the message is remembered, and the others forget the entity. Raises the driver's
-    errors and what `change` raises: then nothing has happened, and the message may come again.
+    errors and what `decide` raises: then nothing has happened, and the message may come again.
     """
     async with connection.transaction():
         if not await connection.fetchval(text("deliver"), delivery.id, delivery.remembered_for):
@@ -33,23 +33,23 @@ async def apply(
         is_row = key.resource in tables and is_text(key.id)
         if is_row:
             before = (await get_all(connection, tables, [key])).get(key)
-            if isinstance(effect := change(before), Keep):
+            if isinstance(effect := decide(before), Keep):
                 return Applied(effect, before, before)
         if is_text(key.id):
-            # Before the row is locked, as whoever stores does it. What others have fetched before and are about to store,
-            # or have in memory, is out of date.
+            # Before the row is locked, as whoever stores does it. What others have fetched and are about to store, or
+            # have in memory, is out of date.
             await leases.void(connection, [key])
             await changes.write(connection, [key], "invalidated", origin)
-        return await _applied(connection, tables, key, change, derive_id) if is_row else Applied(Keep())
+        return await _applied(connection, tables, key, decide, derive_id) if is_row else Applied(Keep())
 
 
 async def _applied(
-    connection: Connection, tables: Tables, key: Key, change: Change, derive_id: DeriveId
+    connection: Connection, tables: Tables, key: Key, decide: Decide, derive_id: DeriveId
 ) -> Applied:
     statements, reader = tables[key.resource]
     row = await connection.fetchrow(statements.standing, text_of(key.id))
     before = None if row is None else reader.entry(row)
-    effect = change(before)
+    effect = decide(before)
     entry = before
     match effect:
         case Forget(source_version):

@@ -75,7 +75,9 @@ async def _follow(connection: Connection, spec: TableSpec) -> bool:
     if await connection.fetchval("SELECT to_regclass($1)", statements.table) is None:
         await connection.execute(statements.make)
     known = await _columns(connection, statements.table)
-    configured = [(name, "text") for name in spec.columns]
+    # When somebody last used the entity, in epoch seconds, as a replica has noted it: tables had been made without it.
+    # Not indexed, so that a note can stay in its row's page: it is read once, by a replica that starts.
+    configured = [("used_at", "double precision"), *((name, "text") for name in spec.columns)]
     configured += [(name, LOCAL_TYPES[kind]) for name, kind in spec.local_columns]
     for name, kind in configured:
         if name not in known:

@@ -92,6 +92,8 @@ class TableStatements:
         self.adopt_look = self._filled("adopt_look")
         self.rename = self._filled("rename")
         self.renumber = self._filled("renumber")
+        self.note = self._filled("note")
+        self.recent = self._filled("recent")
         self.make = self._filled("table")
 
     def change(self, named: Sequence[str], *, is_synced: bool) -> str:

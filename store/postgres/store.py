@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from store.base import Adopted, DeriveId, Position, StoreError, StoreStats, TableSpec
-from store.effects import Applied, Change, Delivery
+from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.operation import OnOperation, Operation
-from store.postgres import changes, deliveries, forgetting, leases
+from store.postgres import changes, deliveries, forgetting, leases, used
 from store.postgres.adoption import adopt_all
 from store.postgres.errors import FOREIGN_ERRORS, store_error
 from store.postgres.pool import COMMAND_WITHIN, Connection, Pool
@@ -37,7 +37,7 @@ class PostgresStore:
     again while `is_there` is false. Until then every call raises StoreError.
 
     `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, apply, erase,
-    unsynced, page, adopt, stats, prune, claim, release and changes.
+    unsynced, page, adopt, note, recent, stats, prune, claim, release and changes.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class PostgresStore:
 
         return await self._write("change", work)
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do to an entity what a message says, and remember the message for all replicas; see `store.base.Store`.
 
         When a connection is lost while it is being done, the message may count as one that was delivered before.
@@ -182,7 +182,7 @@ class PostgresStore:
             deliveries.apply,
             tables=self._tables,
             key=key,
-            change=change,
+            decide=decide,
             delivery=delivery,
             derive_id=self._derive_id,
             origin=self._origin,
@@ -246,6 +246,21 @@ class PostgresStore:
                 return adopted
 
         return await self._write("adopt", work, within=_LONG)
+
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        """Note when entities were last used (epoch seconds), of those that have rows: of each the latest that any
+        replica has noted stays. In small transactions. No replica is told. Raises StoreError."""
+        uses = [use for use in uses if self._has_row(use[0]) and is_text(use[0].id)]
+        for start in range(0, len(uses), used.NOTED):
+            note = partial(used.note, tables=self._tables, uses=uses[start : start + used.NOTED])
+            await self._write("note", note)
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
+        """Up to `limit` entities and when each was last used, as noted, the most recently used first. Raises
+        StoreError."""
+        return await self._read(
+            "recent", partial(used.recent, tables=self._tables, limit=limit), within=_LONG
+        )
 
     async def check(self) -> None:
         """Find out whether the database can be read and written now. Raises StoreError."""

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from store.base import Store
-from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Effect, Forget, Keep, Replace
 from store.entry import AT_LEAST, Entry, Key, Write
 from tests.contract.conftest import Opener
 from tests.contract.helpers import changed, stored
@@ -32,8 +32,8 @@ def item(text: bytes, version: str | None = None) -> Write:
     return Write(entry(A, text, source_version=version), {"name": "n"})
 
 
-async def apply(store: Store, change: Change, name: str = "m1", key: Key = A) -> Applied:
-    return await store.apply(key, change, message(name))
+async def apply(store: Store, decide: Decide, name: str = "m1", key: Key = A) -> Applied:
+    return await store.apply(key, decide, message(name))
 
 
 async def test_a_change_sees_what_is_held(store: Store) -> None:

@@ -5,14 +5,17 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tests.integration.harness import Reachable
+from tests.integration.signed import send, webhooks
 
 PATIENCE = 30.0
 
@@ -82,3 +85,15 @@ async def serving(url: str, directory: Path, **environment: str) -> AsyncIterato
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def taking_events(directory: Path, *, max_rate: int = 200) -> dict[str, str]:
+    """Settings of one that takes events, whose file of secrets is in `directory`; `max_rate` a second."""
+    section = webhooks(directory) | {"max_rate": str(max_rate)}
+    return {f"HANDSHAKE_WEBHOOKS__{name.upper()}": value for name, value in section.items()}
+
+
+async def tell(proxy: Reachable, body: bytes, *, seconds: float = 0.0, **how: Any) -> int:
+    """Send an event that is signed so many seconds from now, on a connection of its own; the status of the answer."""
+    async with proxy.client("webhooks") as client:
+        return (await send(client, body, time.time() + seconds, **how)).status

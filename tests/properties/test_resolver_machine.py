@@ -23,6 +23,7 @@ from proxy.exchange import UpstreamError
 from proxy.outcomes import Resolution
 from store.base import TableSpec
 from store.sqlite import SqliteStore
+from tests.unit.store.samples import derive
 from tests.unit.world import SINGLE, World, versions, world
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class ResolverMachine(RuleBasedStateMachine):
                     Path(self.directory.name) / "handshake.db",
                     [TableSpec("user", ())],
                     max_bytes=2**24,
-                    derive_id=lambda key, attempt: f"{key.id}-{attempt}",
+                    derive_id=derive,
                     on_operation=lambda *_: None,
                 )
                 self.stack.push_async_callback(database.close)

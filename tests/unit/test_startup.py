@@ -59,11 +59,13 @@ def imported() -> set[str]:
         "proxy.api_reference",
         "proxy.demo",
         "proxy.progress",
+        "proxy.send_event",
         "proxy.tracing",
         "proxy.transfer",
         "pygments",
         "requests",
         "rich",  # structlog would import it, if it could
+        "standardwebhooks",  # only with webhooks.listen
         "sqlite_utils",  # only for a database that is new or was an earlier version's
         "xml",
     ],

@@ -52,6 +52,8 @@ class FakeUpstream:
         self.failed = partial(metrics.upstream_failed, "main")
         self.config = SimpleNamespace(timeout=timeout)
         self.users: dict[str, int] = {}
+        self.item = item
+        """How it writes a user of that version."""
         self.calls: list[Call] = []
         self.status = 200
         self.fields: tuple[RawField, ...] = ()
@@ -119,7 +121,7 @@ class FakeUpstream:
         if self.status != 200:
             return fetched(self.status, b"", self.fields)
         if not single:
-            items = [item(entity, self.users[entity]) for entity in ids if entity in self.users]
+            items = [self.item(entity, self.users[entity]) for entity in ids if entity in self.users]
             return fetched(200, b'{"users":[%b]}' % b",".join(items), self.fields)
         version = self.users.get(ids[0])
         if version is None:
@@ -128,7 +130,7 @@ class FakeUpstream:
         asked = (b"If-Modified-Since" if self.coarse else b"If-None-Match", validator[1])
         if asked in fields:
             return fetched(304, b"", (*self.fields, validator))
-        return fetched(200, item(ids[0], version), (*self.fields, validator))
+        return fetched(200, self.item(ids[0], version), (*self.fields, validator))
 
 
 def fetched(status: int, body: bytes, fields: tuple[RawField, ...] = ()) -> Fetched:

@@ -5,16 +5,17 @@ from typing import NamedTuple
 
 from proxy.core.budget import Budget, Share
 from proxy.core.http.fields import RawField
-from proxy.core.problem import NO_ROOM, Problem
+from proxy.core.problem import Problem
 from proxy.messages import Answer, Reply, Request
 from proxy.metrics import Cache
 from proxy.web.framing import framing_refusal
 from proxy.web.handshake.call import Call, Operation
 from proxy.web.handshake.failure import ERASURE_UNFINISHED, STORE_FAILED, Failed
 from proxy.web.handshake.guard import NO_TOKEN, Guard
-from proxy.web.handshake.said import BODY_BYTES, Asked, Invalid, Said
+from proxy.web.handshake.said import Asked, Invalid, Said
 from proxy.web.inspector.pages import ROUTE as PAGE_ROUTE
 from proxy.web.inspector.pages import Page
+from proxy.web.json_body import json_body
 from proxy.web.observer import Observer
 from proxy.web.resource import date
 from proxy.web.router import claimed_path
@@ -26,8 +27,6 @@ OTHER = "handshake"
 
 _NO_SUCH_CALL = Problem(404, "There is no such call; /openapi.json has them all.")
 _WRONG_METHOD = Problem(405, "The call has another method; Allow has those that there are.")
-_TOO_LARGE = Problem(413, "The body is larger than 1 MiB.")
-_NOT_JSON = Problem(415, "The body must be JSON, and declared so: `Content-Type: application/json`.")
 _JSON: RawField = (b"Content-Type", b"application/json")
 # It is about persons: no cache on the way may keep it.
 _NO_STORE: RawField = (b"Cache-Control", b"no-store")
@@ -123,17 +122,9 @@ class HandshakeRouter:
         return _Found(self._calls.get(parent + b"/{id}", {}), place.decode("latin-1"))
 
     async def _asked(self, request: Request, call: Call, place: str, share: Share) -> Asked:
-        body = b""
-        if call.operation.takes is not None:
-            media_type = request.header("content-type").partition(";")[0].strip().lower()
-            is_json = media_type in {"", "application/json"} or media_type.endswith("+json")
-            if not is_json or request.header("content-encoding"):
-                raise Failed(_NOT_JSON)
-            if (request.content_length or 0) > BODY_BYTES:
-                raise Failed(_TOO_LARGE)
-            body, is_whole = await request.read_at_most(BODY_BYTES, share)
-            if not is_whole:
-                raise Failed(NO_ROOM if share.is_refused else _TOO_LARGE)
+        body = b"" if call.operation.takes is None else await json_body(request, share)
+        if isinstance(body, Problem):
+            raise Failed(body)
         return Asked(body, request.target.partition(b"?")[2], place, request.causing_fields)
 
     def _failed(

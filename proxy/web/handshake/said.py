@@ -16,8 +16,6 @@ from proxy.core.problem import Fault
 from proxy.metrics import Cache
 from proxy.web.served import About
 
-BODY_BYTES = 1024 * 1024
-"""The largest body that is read: room for a batch of as many ids as are allowed, of a hundred bytes each."""
 BATCH_IDS = 10_000
 """Ids in one batch: each may cost a write, and the answer stays in the order of megabytes."""
 

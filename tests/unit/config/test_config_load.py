@@ -404,7 +404,6 @@ def test_what_was_set_but_arrives_later_is_listed(tmp_path: Path) -> None:
         }
     )
     assert not_yet(config) == [
-        "resources.user.source_version",
         "refresh.enabled",
     ]
 

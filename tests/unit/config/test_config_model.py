@@ -132,7 +132,7 @@ def test_the_built_in_configuration_is_that_of_the_contract() -> None:
             "namespace": "6f1d3a0e-0d0b-5c5e-9d6b-7f0a5a4b1c11",
         },
         "ops": {"listen": "127.0.0.1:9464"},
-        "webhooks": {"listen": None, "secret_file": None},
+        "webhooks": {"listen": None, "secret_file": None, "max_rate": 200},
         "sharing": {"key_file": None},
         "store": {
             "url": "sqlite:///handshake.db",
@@ -143,8 +143,9 @@ def test_the_built_in_configuration_is_that_of_the_contract() -> None:
             "max_bytes": "256MiB",
             "retention": "180d",
         },
-        "memory": {"max_bytes": "64MiB"},
+        "memory": {"max_bytes": "64MiB", "warm": 0},
         "refresh": {"enabled": False, "interval": "60s", "batch": 100, "concurrency": 2},
+        "audit": {"sample_ratio": 0.0, "max_rate": 1},
         "limits": {
             "bulk_body": "8MiB",
             "cached_response": "8MiB",
@@ -166,7 +167,18 @@ def test_the_defaults_of_the_model_are_those_of_the_built_in() -> None:
     config = built_in()
     bare = Config.model_validate(FIELDS)
     assert bare.upstreams == config.upstreams
-    for section in ("handshake", "ops", "webhooks", "store", "memory", "refresh", "limits", "lane", "log"):
+    for section in (
+        "handshake",
+        "ops",
+        "webhooks",
+        "store",
+        "memory",
+        "refresh",
+        "audit",
+        "limits",
+        "lane",
+        "log",
+    ):
         assert getattr(bare, section) == getattr(config, section)
 
 

@@ -97,3 +97,22 @@ def test_its_repr_has_no_content(tmp_path: Path) -> None:
     secret.read()
     assert "hush" not in repr(secret)
     assert str(file) in repr(secret)
+
+
+@pytest.mark.parametrize("replacement", [None, b"", b"\xff", b"x" * 70_000])
+def test_where_nothing_serves_on_what_cannot_be_read_is_no_secret_any_more(
+    tmp_path: Path, replacement: bytes | None
+) -> None:
+    file = tmp_path / "secrets"
+    file.write_text("good")
+    secret = SecretFile(file, serves_on=False)
+    assert secret.read() == "good"
+    if replacement is None:
+        file.unlink()
+    else:
+        file.write_bytes(replacement)
+    for _ in range(2):
+        with pytest.raises(SecretUnreadable):
+            secret.read()
+    file.write_text("better")
+    assert secret.read() == "better"

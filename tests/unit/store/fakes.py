@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from store.base import Adopted, Position, Store, StoreError, StoreStats
-from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Effect, Forget, Keep, Replace
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
 from store.memory import MemoryTier
 from store.rows import GetNow
@@ -28,6 +28,7 @@ class Database:
         self.broken: set[str] = set()
         self.bad: set[str] = set()
         self.delivered: set[str] = set()
+        self.used: dict[Key, float] = {}
         self.may_read = asyncio.Event()
         self.may_write = asyncio.Event()
         self.may_erase = asyncio.Event()
@@ -109,7 +110,7 @@ class Database:
         await self.may_answer.wait()
         return changed
 
-    async def apply(self, key: Key, change: Change, delivery: Delivery) -> Applied:
+    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         await self.may_change.wait()
         self._called("apply", [key])
         if delivery.id in self.delivered:
@@ -117,7 +118,7 @@ class Database:
         before = self.rows.get(key)
         effect: Effect = Keep()
         if self.holds(key.resource):
-            effect = change(before)
+            effect = decide(before)
         self.delivered.add(delivery.id)
         match effect:
             case Forget(version) if before is not None:
@@ -158,6 +159,18 @@ class Database:
         await self.may_write.wait()
         self._called("invalidate all", [])
         self.rows = {key: replace(row, item=None) for key, row in self.rows.items()}
+
+    async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
+        await self.may_write.wait()
+        self._called("note", [key for key, _ in uses])
+        self.used |= uses
+
+    async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
+        self._called("recent", [])
+        recent = sorted(self.used.items(), key=lambda use: use[1], reverse=True)
+        return [(key, at) for key, at in recent if key in self.rows and self.rows[key].item is not None][
+            :limit
+        ]
 
     async def check(self) -> None:
         self._called("check", [])

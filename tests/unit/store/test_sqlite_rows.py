@@ -185,8 +185,8 @@ async def test_a_write_that_fails_writes_nothing_and_the_next_one_works(
                     connection.execute("PRAGMA max_page_count = 1")
                     connection.execute("CREATE TABLE filler (x)")
 
-                for function in ("_reserve", "_erase"):
-                    patched.setattr(store, function, lambda *arguments: full(arguments[-1]))
+                for one, function in ((store._all, "reserve"), (store, "_erase")):
+                    patched.setattr(one, function, lambda *arguments: full(arguments[-1]))
                 patched.setattr("store.sqlite.adopt_all", lambda *arguments: full(arguments[-1]))
                 patched.setattr(
                     store._tables["user"], "change", lambda connection, **_others: full(connection)

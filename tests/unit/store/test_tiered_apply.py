@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from store.applying import NAMED_FOR
 from store.base import StoreError
-from store.effects import Applied, Change, Delivery, Effect, Forget, Keep, Replace
+from store.effects import Applied, Decide, Delivery, Effect, Forget, Keep, Replace
 from store.entry import AT_LEAST, Entry, Key, Write
 from store.tiered import TieredStore
 from tests.unit.store.fakes import Database, World, turns
@@ -25,16 +25,21 @@ def row(item: bytes | None = b"old", version: str | None = "1") -> Entry:
     return entry(A, item, source_version=version).confirmed(internal_id=derive(A, 0), version=1)
 
 
-def to(effect: Effect) -> Callable[[Entry | None], Effect]:
-    return lambda _held: effect
+def to(effect: Effect, seen: list[Entry | None] | None = None) -> Callable[[Entry | None], Effect]:
+    def change(held: Entry | None) -> Effect:
+        if seen is not None:
+            seen.append(held)
+        return effect
+
+    return change
 
 
 def new(item: bytes = b"new", key: Key = A) -> Replace:
     return Replace(Write(entry(key, item, source_version="2"), {}))
 
 
-def apply(store: TieredStore, change: Change, name: str = "", key: Key = A) -> "asyncio.Task[Applied]":
-    return asyncio.create_task(store.apply(key, change, Delivery(name or f"m{next(_names)}", NOW, 900.0)))
+def apply(store: TieredStore, decide: Decide, name: str = "", key: Key = A) -> "asyncio.Task[Applied]":
+    return asyncio.create_task(store.apply(key, decide, Delivery(name or f"m{next(_names)}", NOW, 900.0)))
 
 
 def item_of(held: Entry | None) -> bytes | None:
@@ -90,12 +95,7 @@ async def test_what_is_on_its_way_is_there_before_it_is_decided(world: World, da
     database.may_write.clear()
     world.store.put(write("a", b"on its way"))
     seen: list[Entry | None] = []
-
-    def look(held: Entry | None) -> Effect:
-        seen.append(held)
-        return Keep()
-
-    applying = apply(world.store, look)
+    applying = apply(world.store, to(Keep(), seen))
     await asyncio.sleep(0)
     assert not seen
     database.may_write.set()
@@ -144,7 +144,7 @@ async def test_a_database_that_fails_takes_no_message_and_nothing_is_shown(
     database.broken.clear()
     # It comes again, and what the database was not told to forget does not count as held.
     seen: list[Entry | None] = []
-    await apply(world.store, lambda held: seen.append(held) or Forget("2"), "m")  # type: ignore[func-returns-value]
+    await apply(world.store, to(Forget("2"), seen), "m")
     assert [item_of(held) for held in seen] == [None]
 
 
@@ -202,8 +202,8 @@ async def test_what_has_no_row_is_changed_in_memory_and_remembered_in_the_databa
     # An absence is nothing that could be merged with.
     world.store.put(Write(entry(ROWLESS, absent=True), {}))
     seen: list[Entry | None] = []
-    await apply(world.store, lambda held: seen.append(held) or Keep(), key=ROWLESS)  # type: ignore[func-returns-value]
-    assert seen == [None]
+    await apply(world.store, to(Keep(), seen), key=ROWLESS)
+    assert [(item_of(held), held and held.source_version) for held in seen] == [(None, "2")]
     database.broken.add("apply")
     world.store.put(Write(entry(ROWLESS, b"old"), {}))
     with pytest.raises(StoreError):
