@@ -1,8 +1,10 @@
 """An application that makes everything happen that a metric tells of."""
 
 import asyncio
+import base64
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Final
 from proxy.demo.services import BUSINESSES_BULK, Services
 from tests.e2e.process import Process, serving
 from tests.integration.harness import ScriptedUpstream, Seen
+from tests.integration.signed import event, send, webhooks
 
 _BUSINESSES: Final = 200
 _ROUND: Final = 10
 """New users in each round."""
+_FORGED: Final = f"whsec_{base64.b64encode(b'f' * 32).decode()}"
 
 _ENVIRONMENT: Final = {
     # Both faces of a user; soon stale, soon unusable, so that there are revalidations and misses by age.
@@ -31,6 +35,12 @@ _ENVIRONMENT: Final = {
     "HANDSHAKE_RESOURCES__DEPARTMENT__ID": "/id",
     "HANDSHAKE_RESOURCES__DEPARTMENT__STORAGE": "memory",
     "HANDSHAKE_RESOURCES__DEPARTMENT__BULK": "{path: /departments, ids: /ids, items: /departments}",
+    # What is told of changes, what is fetched ahead, and what is found out of date.
+    "HANDSHAKE_WEBHOOKS__LISTEN": "127.0.0.1:0",
+    "HANDSHAKE_REFRESH__ENABLED": "true",
+    "HANDSHAKE_REFRESH__INTERVAL": "500ms",
+    "HANDSHAKE_AUDIT__SAMPLE_RATIO": "0.5",
+    "HANDSHAKE_AUDIT__MAX_RATE": "10",
 }
 
 
@@ -67,6 +77,16 @@ class Load:
             await client.get(f"/users/{new[2]}?fields=name")
         async with self.proxy.client("upstreams.refusing") as client:
             await client.post("/departments", b'{"ids":["d"]}')
+        await self._changes(new)
+
+    async def _changes(self, users: list[str]) -> None:
+        """The owner changes users that are held, and says so of one of them. Somebody else does it of another."""
+        await self.proxy.users(*users)
+        self._services.users |= {user: json.dumps({"id": user, "name": "M"}).encode() for user in users}
+        await self.proxy.users(*users)
+        async with self.proxy.client("webhooks") as client:
+            await send(client, event(users[0]), time.time())
+            await send(client, event(users[1]), time.time(), secret=_FORGED)
 
     async def _businesses(self) -> None:
         async with self.proxy.client() as client:
@@ -108,7 +128,10 @@ async def under_load(directory: Path) -> AsyncIterator[Process]:
     await services.start()
     try:
         async with ScriptedUpstream(_refuse) as refusing:
-            environment = _ENVIRONMENT | {"HANDSHAKE_UPSTREAMS__REFUSING__URL": refusing.url}
+            environment = _ENVIRONMENT | {
+                "HANDSHAKE_UPSTREAMS__REFUSING__URL": refusing.url,
+                "HANDSHAKE_WEBHOOKS__SECRET_FILE": webhooks(directory)["secret_file"],
+            }
             async with serving(services.url, directory, **environment) as proxy:
                 load = asyncio.create_task(Load(proxy, services, directory / "handshake.db").run())
                 try:

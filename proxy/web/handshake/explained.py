@@ -153,7 +153,10 @@ def _schema(shape: EntityShape) -> Schema:
                 "description": "Seconds that are left of each.",
             },
             "version": {"type": ["integer", "null"]},
-            "sourceVersion": _TEXT,
+            "sourceVersion": {
+                **_TEXT,
+                "description": "The owner's version of it; with ~ before it, that one or a later one.",
+            },
             "lastSyncedAt": {"type": ["string", "null"], "format": "date-time"},
             "next": members(
                 {

@@ -1,5 +1,6 @@
 """The manifests under test, rendered once."""
 
+import base64
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import pytest
 import yaml
 
 from tests.postgres.fixtures import database, postgres
-from tests.unit.k8s.manifests import EXAMPLE, K8S, SHARED, Document, render
+from tests.unit.k8s.manifests import EXAMPLE, K8S, SHARED, WEBHOOKS, Document, render
 from tests.unit.k8s.page import Application
 
-__all__ = ["adopted", "application", "database", "example", "legacy", "postgres", "shared"]
+__all__ = ["adopted", "application", "database", "example", "legacy", "postgres", "shared", "webhooks"]
+
+SECRET = f"whsec_{base64.b64encode(b's' * 32).decode()}"
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +26,17 @@ def example() -> list[Document]:
 def shared() -> list[Document]:
     """The example of replicas that share a store."""
     return render(SHARED)
+
+
+@pytest.fixture(scope="session")
+def webhooks(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The example of replicas that are told what has changed, with a secret of somebody's own."""
+    root = tmp_path_factory.mktemp("webhooks") / "k8s"
+    shutil.copytree(K8S, root)
+    directory = root / WEBHOOKS.relative_to(K8S)
+    with (directory / "webhook-secrets").open("a") as file:
+        file.write(f"{SECRET}\n")
+    return render(directory)
 
 
 @pytest.fixture(scope="session")

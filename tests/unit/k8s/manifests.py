@@ -18,6 +18,8 @@ K8S: Final = REPOSITORY / "k8s"
 EXAMPLE: Final = K8S / "examples" / "attendance"
 SHARED: Final = K8S / "examples" / "postgres"
 """The same application with replicas that share a store."""
+WEBHOOKS: Final = K8S / "examples" / "webhooks"
+"""The same replicas, told by the owner what has changed."""
 
 PROXY: Final = "handshake-proxy"
 LABEL: Final = {"handshake-proxy/sidecar": "enabled"}

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from tests.needed import tool
 from tests.unit.k8s.manifests import EXAMPLE, K8S, REPOSITORY, Document, render
 
 PAGE: Final = REPOSITORY / "docs" / "kubernetes.md"
@@ -86,6 +87,23 @@ class Application:
         self.write("config.yaml", shown["config.yaml"])
         self.write("use-proxy.yaml", shown["use-proxy.yaml"])
         self.merge("kustomization.yaml", shown["kustomization.yaml"])
+
+    def copy(self, example: str) -> None:
+        """Run the page's command that copies files of an example."""
+        prefix = f"cp handshake-proxy/k8s/examples/{example}/"
+        (line,) = (line for line in commands() if line.startswith(prefix))
+        command = [tool("bash", "it is the page's shell"), "-c", line]
+        subprocess.run(command, cwd=self.directory, check=True, timeout=30)
+
+    def share(self) -> None:
+        """Follow the section about replicas that share a store."""
+        self.copy("postgres")
+        self.merge("kustomization.yaml", blocks()["kustomization.yaml, with a shared store"])
+
+    def take_events(self) -> None:
+        """Follow the section about webhooks."""
+        self.copy("webhooks")
+        self.merge("kustomization.yaml", blocks()["kustomization.yaml, with webhooks"])
 
     def list_component(self, name: str, *, instead_of: str | None = None) -> None:
         """Add a component to the list, or put it in the place of another."""

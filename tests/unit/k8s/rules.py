@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.unit.k8s import rules_security, rules_sidecar, rules_store, rules_structure
+from tests.unit.k8s import rules_security, rules_sidecar, rules_store, rules_structure, rules_webhooks
 from tests.unit.k8s.manifests import Document, Manifests
 
 Rule = Callable[[Manifests], Iterator[str]]
@@ -13,6 +13,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *rules_security.RULES,
     *rules_sidecar.RULES,
     *rules_store.RULES,
+    *rules_webhooks.RULES,
 )
 
 

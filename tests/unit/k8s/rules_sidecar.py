@@ -15,12 +15,15 @@ PROGRAM_BYTES: Final = 85 << 20
 """Resident memory of the program without its memory tier, with what it works with, as docs/sizing.md has it."""
 CONNECTION_BYTES: Final = 16 << 10
 """What one client connection may take, as docs/sizing.md has it."""
+EVENT_BYTES: Final = 16 << 20
+"""What bodies of events may take in all, as docs/threat-model.md has it."""
 
 
 def configuration(manifests: Manifests, workload: Workload, proxy: Document) -> Config:
     """What is in effect in a pod: its file and its environment. Raises ConfigError."""
     variables = frozenset(_environment(manifests, workload, proxy))
-    return _load(config_file(manifests, workload, proxy), variables)
+    secrets = frozenset(_secret_files(manifests, workload, proxy))
+    return _load(config_file(manifests, workload, proxy), variables, secrets)
 
 
 def _environment(manifests: Manifests, workload: Workload, proxy: Document) -> Iterator[tuple[str, str]]:
@@ -33,12 +36,32 @@ def _environment(manifests: Manifests, workload: Workload, proxy: Document) -> I
                 yield one["name"], secret[key["key"]]
 
 
+def _secret_files(manifests: Manifests, workload: Workload, proxy: Document) -> Iterator[tuple[str, str]]:
+    """Path and content of each file that a Secret of the manifests puts into the container."""
+    names = {
+        volume["name"]: volume["secret"]["secretName"]
+        for volume in workload.pod["volumes"]
+        if "secret" in volume
+    }
+    for mount in proxy["volumeMounts"]:
+        if mount["name"] in names:
+            for key, content in manifests.secret(names[mount["name"]], workload.namespace).items():
+                yield f"{mount['mountPath']}/{key}", content
+
+
 @cache
-def _load(text: str, variables: frozenset[tuple[str, str]]) -> Config:
+def _load(text: str, variables: frozenset[tuple[str, str]], secrets: frozenset[tuple[str, str]]) -> Config:
     with tempfile.TemporaryDirectory() as directory:
+        said = dict(variables)
+        for path, content in secrets:
+            here = Path(f"{directory}{path}")
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.write_text(content)
+            text = text.replace(path, str(here))
+            said = {name: value.replace(path, str(here)) for name, value in said.items()}
         file = Path(directory, "config.yaml")
         file.write_text(text)
-        return load(file, dict(variables))
+        return load(file, said)
 
 
 def config_file(manifests: Manifests, workload: Workload, proxy: Document) -> str:
@@ -127,14 +150,16 @@ def probes_ask_the_ops_listener(manifests: Manifests) -> Iterator[str]:
 
 
 def data_stays_on_loopback(manifests: Manifests) -> Iterator[str]:
-    """The data and handshake listeners are for the pod's own containers, and nothing outside mentions them."""
+    """The data and handshake listeners are for the pod's own containers, and nothing outside mentions them. What is
+    declared is what others reach: the ops listener, and that of the webhooks where there is one."""
     for workload, proxy, config in configured(manifests):
         listeners = [upstream.listen for upstream in config.upstreams.values()] + [config.handshake.listen]
         for listen in listeners:
             if not listen.is_loopback:
                 yield f"{workload}: {listen} is not loopback"
-        declared = [port["containerPort"] for port in proxy.get("ports", [])]
-        if declared != [OPS_PORT]:
+        declared = sorted(port["containerPort"] for port in proxy.get("ports", []))
+        webhooks = config.webhooks.listen
+        if declared != sorted([OPS_PORT] if webhooks is None else [OPS_PORT, webhooks.port]):
             yield f"{workload}: the proxy declares the ports {declared}"
         hidden = {listen.port for listen in listeners}
         for service in manifests.of("Service"):
@@ -194,9 +219,12 @@ def memory_is_bounded_and_the_processor_is_not(manifests: Manifests) -> Iterator
         if limits.keys() != {"memory"} or requests.keys() != {"cpu", "memory"}:
             yield f"{workload}: requests {sorted(requests)}, limits {sorted(limits)}"
             continue
-        connections = config.limits.connections * (len(config.upstreams) + 1)  # each listener has so many
+        listeners = len(config.upstreams) + 1  # each has so many connections
         needed = PROGRAM_BYTES + config.memory.max_bytes + 2 * config.limits.cached_response
-        needed += connections * CONNECTION_BYTES
+        if config.webhooks.listen is not None:
+            listeners += 1
+            needed += EVENT_BYTES
+        needed += config.limits.connections * listeners * CONNECTION_BYTES
         if bytes_of(limits["memory"]) < needed:
             yield f"{workload}: the memory limit is below {needed} bytes"
         if bytes_of(requests["memory"]) < PROGRAM_BYTES + config.memory.max_bytes:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tests.unit.k8s.manifests import Document, Manifests, Workload
+from tests.unit.k8s.manifests import OPS_PORT, Document, Manifests, Workload
 
 _LONGEST_PORT_NAME = 15
 
@@ -127,11 +127,12 @@ def _selected(manifests: Manifests, document: Document) -> list[Workload]:
 
 
 def ports_asked_for_are_declared(manifests: Manifests) -> Iterator[str]:
-    """What Services and monitors go to is a number that a container of the selected pods declares."""
+    """What Services and monitors go to is a number that a container of the selected pods declares. Metrics of a sidecar
+    are for monitors alone."""
     for service in manifests.of("Service"):
         wanted = [port.get("targetPort", port["port"]) for port in service["spec"]["ports"]]
         for workload in _selected(manifests, service):
-            declared = _declared(workload.plain)
+            declared = _declared(workload.plain) | _declared(workload.sidecars) - {OPS_PORT}
             for port in wanted:
                 if port not in declared:
                     yield f"Service/{service['metadata']['name']}: no container of {workload} has port {port}"

@@ -9,6 +9,7 @@ import pytest
 from config.load import load
 from tests.unit.k8s.broken import BROKEN, BROKEN_LEGACY, Edit, proxy
 from tests.unit.k8s.broken_shared import BROKEN_SHARED
+from tests.unit.k8s.broken_webhooks import BROKEN_WEBHOOKS
 from tests.unit.k8s.manifests import REPOSITORY, Document, Manifests
 from tests.unit.k8s.rules import RULES, Rule, findings
 from tests.unit.k8s.rules_sidecar import (
@@ -28,6 +29,10 @@ def test_the_legacy_variant_keeps_the_rules(legacy: list[Document]) -> None:
 
 def test_replicas_that_share_a_store_keep_the_rules(shared: list[Document]) -> None:
     assert findings(shared) == []
+
+
+def test_replicas_that_are_told_what_has_changed_keep_the_rules(webhooks: list[Document]) -> None:
+    assert findings(webhooks) == []
 
 
 @pytest.mark.parametrize(("rule", "edit"), [pytest.param(rule, edit, id=name) for name, rule, edit in BROKEN])
@@ -55,8 +60,17 @@ def test_a_broken_manifest_of_a_shared_store_is_noticed(
     assert list(rule(Manifests(broken)))
 
 
+@pytest.mark.parametrize(
+    ("rule", "edit"), [pytest.param(rule, edit, id=name) for name, rule, edit in BROKEN_WEBHOOKS]
+)
+def test_a_broken_manifest_of_webhooks_is_noticed(webhooks: list[Document], rule: Rule, edit: Edit) -> None:
+    broken = copy.deepcopy(webhooks)
+    edit(broken)
+    assert list(rule(Manifests(broken)))
+
+
 def test_every_rule_is_seen_to_find_something() -> None:
-    assert {rule for _, rule, _ in BROKEN + BROKEN_SHARED} == set(RULES)
+    assert {rule for _, rule, _ in BROKEN + BROKEN_SHARED + BROKEN_WEBHOOKS} == set(RULES)
 
 
 def test_the_manifest_says_what_the_image_says(example: list[Document]) -> None:

@@ -26,7 +26,7 @@ EXCEPTIONS: Final = {
 EXCEPTIONS_SHARED: Final = EXCEPTIONS | {
     "CKV_K8S_35": "the store's URL is a setting, and what is not for a ConfigMap is set by a variable",
 }
-"""Of replicas that share a store."""
+"""Of replicas that share a store, told what has changed or not."""
 
 
 def _native(documents: list[Document]) -> list[Document]:
@@ -48,6 +48,14 @@ def test_replicas_that_share_a_store_fit_the_schemas_of_kubernetes(
     shared: list[Document], version: str
 ) -> None:
     for document in _native(shared):
+        assert kubernetes_validate.validate(document, version, strict=True) == version
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.33"])
+def test_replicas_that_are_told_what_has_changed_fit_the_schemas_of_kubernetes(
+    webhooks: list[Document], version: str
+) -> None:
+    for document in _native(webhooks):
         assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
@@ -89,11 +97,15 @@ def test_a_misspelt_key_is_dropped_by_the_operators_models(example: list[Documen
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_checkov_finds_only_what_is_excepted(
-    example: list[Document], legacy: list[Document], shared: list[Document], tmp_path: Path
+    example: list[Document],
+    legacy: list[Document],
+    shared: list[Document],
+    webhooks: list[Document],
+    tmp_path: Path,
 ) -> None:
     if not CHECKOV.exists():
         missing("checkov is missing: make checkov")
-    files = {"example": example, "legacy": legacy, "shared": shared}
+    files = {"example": example, "legacy": legacy, "shared": shared, "webhooks": webhooks}
     for name, documents in files.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(documents))
     done = subprocess.run(
@@ -113,5 +125,5 @@ def test_checkov_finds_only_what_is_excepted(
     assert report["summary"]["passed"] > 100
     for name in files:
         failed = [check for check in report["results"]["failed_checks"] if name in check["file_path"]]
-        excepted = EXCEPTIONS_SHARED if name == "shared" else EXCEPTIONS
+        excepted = EXCEPTIONS_SHARED if name in {"shared", "webhooks"} else EXCEPTIONS
         assert {check["check_id"] for check in failed} == excepted.keys()

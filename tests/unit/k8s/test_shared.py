@@ -14,7 +14,7 @@ import yaml
 from tests.needed import tool
 from tests.unit.k8s.broken import of, proxy, volume
 from tests.unit.k8s.manifests import SHARED, Document, Manifests
-from tests.unit.k8s.page import Application, blocks, commands
+from tests.unit.k8s.page import Application, blocks
 from tests.unit.k8s.rules import findings
 from tests.unit.k8s.rules_sidecar import configuration
 from tests.unit.k8s.rules_store import a_shared_store_is_reached
@@ -136,10 +136,7 @@ def test_nothing_of_sqlite_is_left(shared: list[Document]) -> None:
 @pytest.fixture
 def adopted(adopted: Application) -> Application:
     """The page's section followed, in the directory of who has followed the first one."""
-    (copied,) = (line for line in commands() if line.startswith("cp handshake-proxy/"))
-    command = [tool("bash", "it is the page's shell"), "-c", copied]
-    subprocess.run(command, cwd=adopted.directory, check=True, timeout=30)
-    adopted.merge("kustomization.yaml", blocks()[BLOCK])
+    adopted.share()
     return adopted
 
 

@@ -50,6 +50,7 @@ def test_the_page_is_followed_as_a_whole() -> None:
         "secret.yaml",
         "config.yaml, with a credential",
         "kustomization.yaml, with a shared store",
+        "kustomization.yaml, with webhooks",
         "kustomization.yaml, with monitoring",
         "use-proxy.yaml, on a cluster before 1.29",
     }
@@ -58,6 +59,7 @@ def test_the_page_is_followed_as_a_whole() -> None:
         "cp -r handshake-proxy/k8s/components handshake-proxy-components",
         "kubectl kustomize .",
         "cp handshake-proxy/k8s/examples/postgres/{shared-store.yaml,store-egress.yaml,store.env,ca.crt} .",
+        "cp handshake-proxy/k8s/examples/webhooks/webhook* .",
     ]
 
 
