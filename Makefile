@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-webhooks bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version)'
@@ -90,6 +90,9 @@ bench-sizing: $(STAMP) ## memory, processor time, disk and descriptors, of which
 
 bench-shared: $(STAMP) ## what PostgreSQL costs beside SQLite, hits, misses and changes, on a server of its own
 	$(BIN)/python -m bench.shared $(BENCH_ARGS)
+
+bench-webhooks: $(STAMP) ## what an event costs, with data and without, and how many are taken a second
+	$(BIN)/python -m bench.webhooks $(BENCH_ARGS)
 
 bench-fleet: $(STAMP) ## a simulation of 1 to 1,000 replicas, of which docs/fleet.md is made: some eight minutes
 	$(BIN)/python -m bench.fleet --json docs/fleet.json --svg docs/fleet.svg --page docs/fleet.md $(BENCH_ARGS)

@@ -6,6 +6,7 @@ Nobody whose request begins after `take` has returned is answered with what was 
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -67,9 +68,9 @@ class Events:
         subject = self._subjects[event.resource]
         key = Key(event.resource, event.id)
         now = self._clock()
-        change = partial(_effect, subject, event, now)
+        decide = partial(_effect, subject, event, now)
         try:
-            applied = await self._store.apply(key, change, Delivery(message_id, now, REMEMBERED_FOR))
+            applied = await self._store.apply(key, decide, _delivery(message_id, now))
         except StoreError:
             self._on_invalidated(key, "webhook")
             raise
@@ -110,6 +111,11 @@ class Events:
             status=404,
             last_synced_at=now,
         )
+
+
+def _delivery(message_id: str, now: float) -> Delivery:
+    # By hash: a sender may make its ids of what an erasure has to take away.
+    return Delivery(sha256(message_id.encode()).hexdigest(), now, REMEMBERED_FOR)
 
 
 def _effect(subject: Subject, event: Event, now: float, held: Entry | None) -> Effect:

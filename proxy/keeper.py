@@ -80,7 +80,7 @@ class Keeper:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
             return Loaded(entry, stored=False)
         if self._is_outdated(entry):
-            held = self._store.memory.get(entry.key)
+            held = self._store.memory.look_at(entry.key)
             if held is not None and held.item is not None and not (held.absent or self._is_outdated(held)):
                 return Loaded(held, stored=True)
             # For when the upstream fails: whoever comes next asks again.
@@ -95,7 +95,9 @@ class Keeper:
     def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
         """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""
         if held.stale_while_revalidate != 0.0:
-            now = self._store.memory.get(held.key) or held  # its time of last sync may have been moved since
+            now = (
+                self._store.memory.look_at(held.key) or held
+            )  # its time of last sync may have been moved since
             demoted = replace(held, stale_while_revalidate=0.0, last_synced_at=now.last_synced_at)
             self._store.put(self._write(wish, demoted, item), seen=wish.seen)
 

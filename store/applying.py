@@ -110,9 +110,7 @@ class Applying:
             return Applied(effect, before, before)
         self._note(key, effect)
         entry = self._as_put(effect.write.entry) if isinstance(effect, Replace) else None
-        self._forget(key)
-        if entry is not None:
-            self._promote(entry)
+        self._forget(key, entry)
         return Applied(effect, before, entry)
 
     async def _in_row(
@@ -143,13 +141,12 @@ class Applying:
         before = applied.before or self._memory.look_at(key)
         applied = replace(applied, before=None if before is None or before.absent else before)
         self._note(key, applied.effect)
-        self._forget(key)
         behind.overtaken(key)
+        is_merged = isinstance(applied.effect, Replace) and is_current
+        self._forget(key, applied.entry if is_merged else None)
         if applied.entry is not None and isinstance(applied.effect, Replace):
             self._learned(applied.entry)
-            if is_current:
-                self._promote(applied.entry)
-            else:
+            if not is_current:
                 # Something was fetched or invalidated while the row was changed: which is the newer nobody can say.
                 behind.invalidate(key)
                 return replace(applied, effect=Forget(applied.entry.source_version))
@@ -167,9 +164,16 @@ class Applying:
         if version is not None:
             self._named[key] = version
 
-    def _forget(self, key: Key) -> None:
+    def _forget(self, key: Key, merged: Entry | None) -> None:
+        """What was held goes; what was merged takes its place, which does not count as a use."""
         self._generations.invalidated(key)
-        self._memory.discard(key)
+        if merged is None:
+            self._memory.discard(key)
+            return
+        self._memory.drop_variants(key)
+        self._promote(merged)
+        if self._memory.look_at(key) is not merged:  # it is of no use
+            self._memory.discard(key)
 
 
 def _version_of(effect: Effect) -> str | None:

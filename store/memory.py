@@ -317,9 +317,14 @@ class MemoryTier:
         return self._cache.plain_keys()
 
     def plain_slots(self, resource: str) -> list[tuple[str, Slot]]:
-        """The places of all of the resource that is usable now and has no variant, by id: 1 ms for 65,000."""
+        """Ids and places of all of the resource that is usable now and has no variant: some 10 ms for 65,000."""
         self._cache.expire()
         return list(self._plain.get(resource, {}).items())
+
+    def places(self, resource: str) -> list[Slot]:
+        """The places alone: 1 ms for 65,000."""
+        self._cache.expire()
+        return list(self._plain.get(resource, {}).values())
 
     def look_at(self, key: Key) -> Entry | None:
         """The entry, if there is one; it does not count as used."""

@@ -1,14 +1,15 @@
 """When entities were last used: noted in their rows, and read from them, a slice at a time.
 
-There is no index of it. It would be written at random places with each note, four times as much as the rows are, for
-one read at the start. So rows are noted in the order in which they stand in the file, neighbours together: in any other
-order each of them would cost a page.
+There is no index of it: it would be written at random places with each note, six times as many bytes for 65,000 rows,
+for one read at the start. And rows are noted in the order in which they stand in the file, neighbours together: in any
+other order each of them would cost a page, and all of them thirty times as many bytes.
 """
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from heapq import heappush, heappushpop
+from heapq import heappop, heappush, heappushpop
+from math import inf
 from typing import Any, Final
 
 from store.entry import Key
@@ -20,8 +21,8 @@ NOTED: Final = 500
 _READ: Final = 2_000
 """Rows of one read: some milliseconds of the reading thread."""
 
-Places = list[tuple[int, str, float]]
-"""Rows in a table's file: rowid, external id, and when it was last used."""
+Places = dict[int, tuple[str, float]]
+"""Rows in a table's file: by rowid the external id, and when it was last used."""
 
 OnConnection = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 """Runs something in the connection's thread."""
@@ -35,19 +36,13 @@ async def note(
     write: OnConnection,
 ) -> None:
     """Note the times (epoch seconds) of those that have rows; of each the latest stays."""
-    latest: dict[str, dict[str, float]] = {}
-    for key, used_at in uses:
-        if key.resource in tables and not key.variant:
-            of_one = latest.setdefault(key.resource, {})
-            of_one[key.id] = max(used_at, of_one.get(key.id, used_at))
-    for resource, times in latest.items():
-        places: Places = []
-        ids = list(times)
-        for start in range(0, len(ids), _READ):
-            await read(partial(_find, tables[resource], places, times, ids[start : start + _READ]))
-        await read(partial(_sort, places))
-        for start in range(0, len(places), NOTED):
-            await write(partial(_note, tables[resource], places[start : start + NOTED]))
+    places: dict[str, Places] = {resource: {} for resource in tables}
+    for start in range(0, len(uses), _READ):
+        await read(partial(_find, tables, places, uses[start : start + _READ]))
+    for resource, found in places.items():
+        rowids = sorted(found)
+        for start in range(0, len(rowids), NOTED):
+            await write(partial(_note, tables[resource], found, rowids[start : start + NOTED]))
 
 
 async def recent(tables: Mapping[str, Table], limit: int, *, read: OnConnection) -> list[tuple[Key, float]]:
@@ -57,29 +52,34 @@ async def recent(tables: Mapping[str, Table], limit: int, *, read: OnConnection)
         after: int | None = 0
         while after is not None:
             after = await read(partial(_scan, table, latest, limit, after))
-    ordered: list[tuple[Key, float]] = await read(
-        lambda _: [(key, at) for at, key in sorted(latest, reverse=True)]
-    )
+    ordered: list[tuple[Key, float]] = []
+    while latest:
+        await read(partial(_take_earliest, latest, ordered))
+    ordered.reverse()
     return ordered
 
 
 def _find(
-    table: Table,
-    found: Places,
-    times: Mapping[str, float],
-    ids: Sequence[str],
+    tables: Mapping[str, Table],
+    places: dict[str, Places],
+    uses: Sequence[tuple[Key, float]],
     connection: sqlite3.Connection,
 ) -> None:
-    found += ((rowid, name, times[name]) for rowid, name in table.places(connection, ids))
+    times: dict[str, dict[str, float]] = {}
+    for key, used_at in uses:
+        if key.resource in tables and not key.variant:
+            of_one = times.setdefault(key.resource, {})
+            of_one[key.id] = max(used_at, of_one.get(key.id, used_at))
+    for resource, of_one in times.items():
+        found = places[resource]
+        for rowid, external_id in tables[resource].places(connection, list(of_one)):
+            _, before = found.get(rowid, ("", -inf))
+            found[rowid] = external_id, max(before, of_one[external_id])
 
 
-def _sort(places: Places, _connection: sqlite3.Connection) -> None:
-    places.sort()  # of 65,000 it would hold up the event loop
-
-
-def _note(table: Table, places: Places, connection: sqlite3.Connection) -> None:
-    for rowid, external_id, used_at in places:
-        table.note_used(connection, rowid, external_id, used_at)
+def _note(table: Table, places: Places, rowids: Sequence[int], connection: sqlite3.Connection) -> None:
+    for rowid in rowids:
+        table.note_used(connection, rowid, *places[rowid])
 
 
 def _scan(
@@ -96,3 +96,12 @@ def _scan(
             else:
                 heappushpop(latest, use)
     return rows[-1][0] if len(rows) == _READ else None
+
+
+def _take_earliest(
+    latest: list[tuple[float, Key]], ordered: list[tuple[Key, float]], _connection: sqlite3.Connection
+) -> None:
+    # A sort of all would hold up every thread.
+    for _ in range(min(_READ, len(latest))):
+        used_at, key = heappop(latest)
+        ordered.append((key, used_at))

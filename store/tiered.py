@@ -1,8 +1,6 @@
 """Memory over a database: what is asked is answered by the first that has it, what is put is in memory at once."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -11,20 +9,17 @@ from store.applying import Applying
 from store.base import Page, Position, Store, StoreError, StoreStats
 from store.catching_up import CatchUp
 from store.confirming import Confirming
-from store.effects import Applied, Decide, Delivery
 from store.entry import NO_LOCALS, Column, Entry, Key, Write
+from store.forgetting import Forgetting
 from store.generation import Generations, Watch
 from store.memory import MemoryTier
 from store.mending import Mending
-from store.pending import all_of
 from store.rowless import Rowless
 from store.rows import GetNow, Rows
 from store.shared import SharedStore
 from store.sharing import SharedBy, Sharing
 from store.warming import Warming
 from store.write_behind import WriteBehind
-
-T = TypeVar("T")
 
 
 class TieredStore:
@@ -122,6 +117,20 @@ class TieredStore:
                     on_error=on_error,
                 )
 
+        forgetting = Forgetting(
+            memory,
+            self._behind,
+            self._catch_up,
+            self._generations,
+            self._erasures,
+            has_row=self._has_row,
+            is_rowless=self._is_rowless,
+            is_degraded=lambda: self.degraded,
+            is_shared=self.sharing is not None,
+        )
+        # Each is described where it is done.
+        self.invalidate, self.drop, self.erase = forgetting.invalidate, forgetting.drop, forgetting.erase
+        self.retry_invalidations, self.distrust = forgetting.retry_invalidations, forgetting.distrust
         self._applying = Applying(
             memory,
             database,
@@ -130,12 +139,14 @@ class TieredStore:
             has_row=self._has_row,
             promote=self._promote,
             as_put=self._rowless.as_put,
-            forget=self.invalidate,
+            forget=forgetting.invalidate,
             learned=self._catch_up.learned,
             is_shared=self.sharing is not None,
             clock=clock,
         )
-        self._confirming = Confirming(
+        self.apply, self.named = self._applying.apply, self._applying.named
+        self.remember, self.bring_back = self._catch_up.remember, self._catch_up.bring_back
+        confirming = Confirming(
             memory,
             self._rowless,
             self._behind,
@@ -144,6 +155,7 @@ class TieredStore:
             standing=self.rows,
             queue=self._queue,
         )
+        self.confirm = confirming.confirm
 
     @property
     def degraded(self) -> bool:
@@ -223,32 +235,6 @@ class TieredStore:
         self._queue(write._replace(entry=entry))
         return True
 
-    def invalidate(self, keys: Iterable[Key]) -> asyncio.Future[None]:
-        """Forget the entities, every variant of each: in memory at once, in the database behind that.
-
-        Await the future to know it durable. It raises StoreError when the database failed; then this process goes
-        on treating them as forgotten, and tells the database again with what it tells it next.
-        """
-        waiters: list[asyncio.Future[None]] = []
-        for key in keys:
-            entity = key._replace(variant="")
-            self._generations.invalidated(entity)
-            if self.degraded:
-                self._catch_up.replaced(entity)
-            self.memory.discard(entity)
-            if self._behind is not None and (self._has_row(entity) or self.sharing is not None):
-                # Others may have in memory what has no row.
-                waiters.append(self._behind.invalidate(entity))
-        return all_of(waiters)
-
-    async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
-        """Do what a message of the owner says of an entity: see `Applying`."""
-        return await self._applying.apply(key, decide, delivery)
-
-    def named(self, key: Key) -> str | None:
-        """The version of an entity that a message has named within the last minute, if one has."""
-        return self._applying.named(key)
-
     def warming(self, limit: int) -> Warming | None:
         """What notes uses, and loads the last `limit` of them; None where that is 0, or there is no database."""
         if not limit or self._database is None or self._rows is None:
@@ -263,57 +249,6 @@ class TieredStore:
             on_error=self._on_error,
         )
 
-    def retry_invalidations(self) -> None:
-        """Tell the database again of what it failed to forget: a restart would bring it back."""
-        if self._behind is not None:
-            self._behind.retry_invalidations()
-
-    def drop(self, key: Key) -> None:
-        """Forget this representation alone, and no other variant: in memory at once, in the database behind that."""
-        self._generations.changed(key)
-        if self.degraded:
-            self._catch_up.replaced(key)
-        self.memory.drop(key)
-        if self._behind is not None and self._has_row(key):
-            self._behind.invalidate(key)
-
-    async def erase(self, key: Key) -> None:
-        """Forget the entity altogether, its internal id and local attributes too; returns when that is durable.
-
-        From the start of the call this process treats it as forgotten for every use. Raises StoreError when the
-        database failed: then its row may stand, and is shown again if it does.
-        """
-        entity = key._replace(variant="")
-        self._erasures.changed(entity)
-        self._generations.invalidated(entity)
-        self._catch_up.forget(entity)
-        self.memory.discard(entity)
-        if self._is_rowless(entity) and self.sharing is None:
-            return
-        if self._behind is None:
-            raise StoreError("erase: there is no database")
-        await self._behind.erase(entity)
-
-    async def remember(self) -> None:
-        """The database is lost: keep of its rows what memory knows and nobody else does."""
-        await self._catch_up.remember()
-
-    async def bring_back(self, database: Store) -> None:
-        """Write into a database that was begun anew what memory held of the lost one. Raises StoreError."""
-        await self._catch_up.bring_back(database)
-
-    def distrust(self) -> None:
-        """Another process may have changed or erased what the database had: what memory has of its rows goes.
-
-        All in one turn, so that nothing of it is shown once that is known: some 0.5 s for 65,000.
-        """
-        keys = self.memory.keys()
-        for key in keys:
-            if not self._is_rowless(key):
-                self.memory.drop(key)
-        self._generations.all_changed()
-        self._catch_up.clear()
-
     async def recover(self) -> bool:
         """Find out whether a database that failed works again, and tell it what it has missed. Whether all is well."""
         if self._database is None or self._behind is None or not self._is_there():
@@ -326,10 +261,6 @@ class TieredStore:
         """Remove from the files what earlier erasures had to leave there. Raises StoreError if it is still there."""
         if self._database is not None:
             await self._database.erase_many([])
-
-    async def confirm(self, writes: Sequence[Write], *, at: float, unerased: Watch) -> dict[Key, Entry]:
-        """These entities as they may be shown to somebody who keeps their internal ids: see `Confirming`."""
-        return await self._confirming.confirm(writes, at=at, unerased=unerased)
 
     async def rows(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """The rows of these entities that there are, husks too, as the database has them and whatever memory knows.

@@ -22,9 +22,7 @@ _LOOKED_AT: Final = 2_000
 """Places in memory that are looked at before others have their turn: about a millisecond."""
 
 _FULL: Final = 0.9
-"""Part of memory that is filled: what requests bring must not push out anything by and by that was loaded just now."""
-
-_Use = tuple[Slot, Key, float]
+"""Part of memory that is filled: what requests bring meanwhile has room in the rest."""
 
 
 class Warming:
@@ -57,16 +55,19 @@ class Warming:
     async def note(self, *, moved_by: float = MOVED_BY) -> None:
         """Write when the most recently used entities of memory were used, of those whose time has moved by more than
         `moved_by` (seconds) since it was last noted."""
-        noted = await self._due(moved_by)
-        if not noted:
+        slots, uses = await self._due(moved_by)
+        if not uses:
             return
         try:
-            await self._database.note_used([(key, used_at) for _, key, used_at in noted])
+            await self._database.note_used(uses)
         except StoreError:
             self._on_error("note")
             return
-        for slot, _, used_at in noted:
-            slot.noted_at = used_at
+        for start in range(0, len(uses), _LOOKED_AT):
+            part = slice(start, start + _LOOKED_AT)
+            for slot, (_, used_at) in zip(slots[part], uses[part], strict=True):
+                slot.noted_at = used_at
+            await asyncio.sleep(0)
 
     async def warm(self) -> int:
         """Take into memory what was used last, the last one first, until memory is nearly full; what it has of them
@@ -85,17 +86,17 @@ class Warming:
 
         try:
             # More than that would not fit, whatever they are.
-            times |= await self._database.recently_used(min(self._limit, self._memory.max_bytes // OVERHEAD))
-            keys = list(times)
-            for start in range(0, len(keys), _BATCH):
-                if not await self._rows.read_ahead(keys[start : start + _BATCH], take):
+            recent = await self._database.recently_used(min(self._limit, self._memory.max_bytes // OVERHEAD))
+            for start in range(0, len(recent), _BATCH):
+                times = dict(recent[start : start + _BATCH])
+                if not await self._rows.read_ahead(list(times), take):
                     break
         except StoreError:
             self._on_error("warm")
         return taken
 
-    async def _due(self, moved_by: float) -> list[_Use]:
-        places = [slot for resource in self._tables for _, slot in self._memory.plain_slots(resource)]
+    async def _due(self, moved_by: float) -> tuple[list[Slot], list[tuple[Key, float]]]:
+        places = [slot for resource in self._tables for slot in self._memory.places(resource)]
         slices = [places[start : start + _LOOKED_AT] for start in range(0, len(places), _LOOKED_AT)]
         latest: list[float] = []  # a heap
         for part in slices:
@@ -108,14 +109,16 @@ class Warming:
                     heappushpop(latest, slot.used_at)
             await asyncio.sleep(0)
         since = latest[0] if len(latest) == self._limit else -inf
-        due: list[_Use] = []
+        slots: list[Slot] = []
+        uses: list[tuple[Key, float]] = []
         for part in slices:
             for slot in part:
                 used_at, entry = slot.used_at, _row_of(slot)
                 if entry is not None and used_at >= since and used_at - slot.noted_at > moved_by:
-                    due.append((slot, entry.key, used_at))
+                    slots.append(slot)
+                    uses.append((entry.key, used_at))
             await asyncio.sleep(0)
-        return due[: self._limit]
+        return slots[: self._limit], uses[: self._limit]
 
 
 def _row_of(slot: Slot) -> Entry | None:

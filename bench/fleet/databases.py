@@ -195,6 +195,10 @@ class SharedRows(Rows):
             if token in self._tokens(key):
                 del self._leases[key]
 
+    async def lead(self, role: str, token: int, *, seconds: float) -> bool:
+        """See `store.shared.SharedStore`."""
+        raise NotImplementedError
+
     async def changes_begin(self) -> Cursor:
         """See `store.shared.SharedStore`."""
         await self._called(LOG_READ)

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy.demo.services import Services
 from tests.e2e.process import Process, serving
@@ -41,6 +43,8 @@ class Owner(Services):
         self.users.clear()
         self.held: set[str] = set()
         """Users of whom nothing is said until `go`: a call for one of them has been made, and hangs."""
+        self.late: set[str] = set()
+        """Users of whom what was true when they were asked for is said at `go`."""
         self.go = asyncio.Event()
 
     def add(self, *users: str) -> None:
@@ -57,7 +61,15 @@ class Owner(Services):
     def _application(self) -> web.Application:
         application = super()._application()
         application.router.add_put("/users/{id}", self._put)
+        application.middlewares.append(self._late)
         return application
+
+    @web.middleware
+    async def _late(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.match_info.get("id") in self.late:
+            await self.go.wait()
+        return answer
 
     async def _put(self, request: web.Request) -> web.Response:
         self.change(request.match_info["id"])
@@ -141,6 +153,16 @@ async def shown(client: Client, user: str) -> int:
     answer = await client.get(f"/users/{user}")
     assert answer.status == 200, answer.body
     return version(answer.body)
+
+
+async def first_shown(replica: Reachable, user: str, wanted: int) -> float:
+    """When the answer was asked for that was the first to show that version (monotonic seconds)."""
+    async with replica.client() as client, asyncio.timeout(PATIENCE):
+        while True:
+            asked_at = time.monotonic()
+            if await shown(client, user) == wanted:
+                return asked_at
+            await asyncio.sleep(0.001)
 
 
 async def put(client: Client, user: str) -> Response:

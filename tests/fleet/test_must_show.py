@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.process import Process
-from tests.fleet.replicas import FORGET_THE_LOG, owner, processes, put, reads, shown, until
+from tests.fleet.replicas import FORGET_THE_LOG, first_shown, owner, processes, put, reads, shown, until
 from tests.integration.harness import Client
 from tests.postgres.relay import Relay
 from tests.postgres.server import Database
@@ -65,18 +65,6 @@ async def test_three_replicas_fetch_each_of_ten_thousand_users_once(
     assert await _shares(database, tmp_path, users=10_000, calls=100) >= 0.99
 
 
-async def _first_shown(replica: Process, user: str, wanted: int) -> float:
-    """When it was asked for the answer that was the first to be new (monotonic seconds); older than that, it was at
-    most."""
-    async with replica.client() as client:
-        while True:
-            asked_at = time.monotonic()
-            if await shown(client, user) == wanted:
-                return asked_at
-            assert time.monotonic() - asked_at < 10 * INTERVAL
-            await asyncio.sleep(0.001)
-
-
 async def _late(replicas: Sequence[Process], user: str) -> list[float]:
     """Seconds for which the others show what the first has invalidated; the first itself does not."""
     first, *others = replicas
@@ -87,7 +75,7 @@ async def _late(replicas: Sequence[Process], user: str) -> list[float]:
                 assert await shown(asking, user) == before
         await put(client, user)
         told_at = time.monotonic()
-        found = asyncio.gather(*(_first_shown(other, user, before + 1) for other in others))
+        found = asyncio.gather(*(first_shown(other, user, before + 1) for other in others))
         assert await shown(client, user) == before + 1, "it holds there at once"
         return [asked_at - told_at for asked_at in await found]
 

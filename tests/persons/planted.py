@@ -1,6 +1,7 @@
 """What is planted, and an owner of users that says it in every way that an answer can go wrong."""
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ NAME = 'Zoë "Planted" Surname'
 PHONE = "+977 98-5550-4471"
 DEPARTMENT = "dept-planted-99a1"
 QUERY = "planted-query-1f00d"
+MESSAGE = "msg_planted-6d20b7e1"
 
 PERSONS = Planted(
     {
@@ -25,6 +27,7 @@ PERSONS = Planted(
         "phone": PHONE,
         "department": DEPARTMENT,
         "query": QUERY,
+        "message": MESSAGE,
     }
 )
 SECRETS = Planted(
@@ -35,13 +38,15 @@ SECRETS = Planted(
         "handshake token": "handshake-planted-84be",
         "egress password": "egress-p4ss-planted",
         "sharing key": "sharing-key-planted-d00f",
+        "webhook key": "webhook-key-planted-b40f5e21c7a9",
     }
 )
 AUTHORIZATION = f"Authorization: Bearer {SECRETS.values['client token']}"
 COOKIE = f"Cookie: session={SECRETS.values['client cookie']}"
+WEBHOOKS = f"whsec_{base64.b64encode(SECRETS.values['webhook key'].encode()).decode()}"
 HANDSHAKE = f"Authorization: Bearer {SECRETS.values['handshake token']}"
 
-ITEM = {"id": USER, "name": NAME, "email": EMAIL, "phone": PHONE, "kahaId": "K-1"}
+ITEM = {"id": USER, "name": NAME, "email": EMAIL, "phone": PHONE, "kahaId": "K-1", "version": 1}
 _USERS = {"users": [ITEM], "count": 1}
 _BUSINESSES = {"businesses": [{"id": BUSINESS, "name": NAME}], "count": 1}
 
@@ -53,9 +58,11 @@ def write_secrets(directory: Path) -> dict[str, str]:
         "upstream credential": "HANDSHAKE_UPSTREAMS__MAIN__CREDENTIAL_FILE",
         "handshake token": "HANDSHAKE_HANDSHAKE__TOKEN_FILE",
         "sharing key": "HANDSHAKE_SHARING__KEY_FILE",
+        "webhook key": "HANDSHAKE_WEBHOOKS__SECRET_FILE",
     }
     for name, setting in settings.items():
         (directory / setting).write_text(SECRETS.values[name] + "\n")
+    (directory / settings["webhook key"]).write_text(f"{WEBHOOKS}\n")
     return {setting: str(directory / setting) for setting in settings.values()}
 
 

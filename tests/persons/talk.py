@@ -1,4 +1,4 @@
-"""Everything that a caller may say to the three listeners, right and wrong, with persons and secrets in all of it."""
+"""Everything that a caller may say to the four listeners, right and wrong, with persons and secrets in all of it."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ MALFORMED = tuple(
         f"GET /{_PATH}?{QUERY} HTTP/1.1\r\n{_LOCAL}{AUTHORIZATION}\r\n{COOKIE}\r\nUser-Agent: {EMAIL}\r\n\r\n",
     )
 )
-LISTENERS = ("upstreams.main", "handshake", "ops")
+LISTENERS = ("upstreams.main", "handshake", "ops", "webhooks")
 
 
 async def _answer(call: Awaitable[Response]) -> Response:

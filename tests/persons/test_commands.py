@@ -1,5 +1,6 @@
 """The other commands: what they print, and the files that they leave."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.process import serving
 from tests.integration.lines import configured, entry, fill
+from tests.persons import events
 from tests.persons.planted import ITEM, PERSONS, SECRETS, USER, write_secrets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-def command(directory: Path, *arguments: str, code: int, **environment: str) -> bytes:
+def command(directory: Path, *arguments: str, code: int, given: str = "", **environment: str) -> bytes:
     """All that a command prints, with every secret configured."""
     password = SECRETS.values["egress password"]
     settings = {
@@ -28,6 +31,7 @@ def command(directory: Path, *arguments: str, code: int, **environment: str) -> 
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-m", "proxy.cli", *arguments],
         env={**os.environ, **settings},
+        input=given.encode(),
         capture_output=True,
         timeout=60,
         check=False,
@@ -77,3 +81,28 @@ def test_an_export_has_persons_and_no_secret_and_what_is_printed_has_neither(tmp
         printed = command(tmp_path / "other", "import", str(broken), code=1)
         assert b"line 1" in printed
         assert not PERSONS.found_in(printed) | SECRETS.found_in(printed)
+
+
+async def test_an_event_that_is_sent_shows_its_status_alone(tmp_path: Path) -> None:
+    secrets = write_secrets(tmp_path / "secrets")
+    listening = {
+        "HANDSHAKE_WEBHOOKS__LISTEN": "127.0.0.1:0",
+        "HANDSHAKE_WEBHOOKS__SECRET_FILE": secrets["HANDSHAKE_WEBHOOKS__SECRET_FILE"],
+    }
+    good = events.event(type="user.deleted").decode()
+    async with serving("http://users.invalid:8000", tmp_path, **listening) as proxy:
+        address = proxy.addresses["webhooks"]
+        for to, given, code in (
+            (address, good, 0),
+            (address, events.event(type=USER).decode(), 1),
+            (address, good[:-1], 1),
+            ("127.0.0.1:1", good, 1),
+            ("", good, 2),
+        ):
+            there = {"HANDSHAKE_WEBHOOKS__LISTEN": to} if to else {}
+            printed = await asyncio.to_thread(
+                command, tmp_path, "send-event", code=code, given=given, **there
+            )
+            assert printed
+            assert not PERSONS.found_in(printed) | SECRETS.found_in(printed)
+    assert not PERSONS.found_in((tmp_path / "log").read_bytes())

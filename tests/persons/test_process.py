@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import json
 import os
+import re
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from tests.e2e.process import PATIENCE, Process, serving
 from tests.integration.harness import Response, ScriptedUpstream
 from tests.integration.otlp import Receiver, receiving
-from tests.persons import talk
+from tests.persons import events, talk
 from tests.persons.planted import (
     BUSINESS,
     DEPARTMENT,
@@ -30,7 +32,7 @@ from tests.persons.planted import (
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 RESOURCES = """{
   user: {id: /id, columns: {name: /name, email: /email, phone: /phone, avatar: /avatar, kaha_id: /kahaId},
-         sharing: %s, single: {path: "/users/{id}"},
+         sharing: %s, source_version: /version, single: {path: "/users/{id}"},
          bulk: {path: /main/api/v3/users/bulk, ids: /userIds, items: /users, count: /count}},
   business: {id: /id, columns: {name: /name, address: /address, avatar: /avatar, kaha_id: /kahaId},
          bulk: {path: /main/api/v3/businesses/bulk, ids: /businessIds, items: /businesses, count: /count}},
@@ -72,6 +74,7 @@ async def world(
             "HANDSHAKE_UPSTREAMS__MAIN__RETRIES": "0",
             "HANDSHAKE_UPSTREAMS__MAIN__CIRCUIT": "{failures: 100000, window: 10s, open_for: 5s}",
             "HANDSHAKE_RESOURCES": RESOURCES % sharing,
+            "HANDSHAKE_WEBHOOKS__LISTEN": "127.0.0.1:0",
             "HANDSHAKE_TRACING__ENDPOINT": receiver.url,
             "HANDSHAKE_TRACING__SAMPLE_RATIO": "1.0",
             **secrets,
@@ -106,6 +109,13 @@ async def everything(there: World) -> int:
     return failures
 
 
+async def outcomes(there: World) -> set[str]:
+    """Of the events that were sent so far."""
+    async with there.proxy.client("ops") as ops:
+        text = (await ops.get("/metrics")).body.decode()
+    return set(re.findall(r'^handshake_proxy_webhook_events_total\{outcome="(\w+)"', text, re.MULTILINE))
+
+
 async def assert_unseen(there: World) -> None:
     """Nobody is in what operators see: log, metrics, spans."""
     shown = await talk.measured(there.proxy)
@@ -114,12 +124,13 @@ async def assert_unseen(there: World) -> None:
     assert not PERSONS.found_in(b"".join(answer.head + answer.body for answer in shown))
 
 
-def assert_log_and_spans(there: World) -> None:
+def assert_log_and_spans(there: World, *, least: int = 100) -> None:
+    """Nobody is in the log, nor in the spans, of which there are more than so many."""
     spans = [
         gzip.decompress(seen.body) if seen.body.startswith(b"\x1f\x8b") else seen.body
         for seen in there.receiver.requests
     ]
-    assert len(there.receiver.spans) > 100
+    assert len(there.receiver.spans) > least
     for text in (there.log, *spans):
         assert not PERSONS.found_in(text)
         assert not SECRETS.found_in(text)
@@ -147,6 +158,7 @@ async def test_the_process_names_nobody_whatever_goes_wrong(
         user = (await there.proxy.call("POST", "/v1/users/ensure", {"userId": USER}, HANDSHAKE)).json()
         local = {"departmentId": DEPARTMENT}
         assert (await there.proxy.call("PATCH", f"/v1/users/{user['id']}", local, HANDSHAKE)).status == 200
+        assert_says_nothing(await events.tell(there.proxy, 2))
         await assert_unseen(there)
         # The database is broken under the running process.
         database = there.directory / "handshake.db"
@@ -155,6 +167,7 @@ async def test_the_process_names_nobody_whatever_goes_wrong(
             file.write(os.urandom(size))
         for _ in range(2):
             assert_says_nothing([*await talk.handshake(there.proxy), *await talk.transparent(there.proxy)])
+            assert_says_nothing(await events.tell(there.proxy, 9))
         await assert_unseen(there)
         assert await there.proxy.terminate() == 0
         assert there.proxy.process.stdout is not None
@@ -164,6 +177,30 @@ async def test_the_process_names_nobody_whatever_goes_wrong(
         if (level, style) == ("debug", "json"):
             assert {"request", "credential_bypass", "stopped"} <= there.events()
             assert any(event.startswith("store_") for event in there.events())
+        assert SECRETS.found_below(there.directory) == {}
+
+
+async def test_events_name_nobody_whatever_becomes_of_them(tmp_path: Path) -> None:
+    settings = {"HANDSHAKE_LOG__LEVEL": "debug", "HANDSHAKE_WEBHOOKS__MAX_RATE": "20"}
+    async with world(tmp_path, Owner(), **settings) as there:
+        assert (await there.proxy.call("POST", "/v1/users/ensure", {"userId": USER}, HANDSHAKE)).status == 200
+        answers = await events.tell(there.proxy, 2)
+        assert {answer.status for answer in answers} == {200, 204, 401, 404, 405, 413, 415, 422}
+        taken = {"merged", "invalidated", "deleted", "unchanged", "repeated"}
+        assert await outcomes(there) == taken | {"refused", "invalid"}
+        while "limited" not in await outcomes(there):
+            for more in await asyncio.gather(*(events.tell(there.proxy, 9) for _ in range(4))):
+                answers += more
+        with closing(sqlite3.connect(there.directory / "handshake.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            while "failed" not in await outcomes(there):
+                answers.append(await events.send(there.proxy, events.patch(99)))
+        assert_says_nothing(answers)
+        assert not any(PERSONS.found_in(answer.head + answer.body) for answer in answers)
+        await assert_unseen(there)
+        assert await there.proxy.terminate() == 0
+        assert_log_and_spans(there, least=len(answers))
+        assert "request" in there.events()
         assert SECRETS.found_below(there.directory) == {}
 
 
@@ -183,6 +220,9 @@ async def test_persons_are_in_the_database_and_nowhere_else_and_gone_after_an_er
         file.write(os.urandom(100))
     async with world(tmp_path, Owner(), HANDSHAKE_LOG__LEVEL="debug") as there:
         both = (await there.proxy.call("POST", "/v1/login", login, HANDSHAKE)).json()
+        told = events.patch(2)
+        assert (await events.send(there.proxy, told, events.fields(told, message="msg_2"))).status == 204
+        assert await outcomes(there) == {"merged"}
         found = PERSONS.found_below(there.directory)
         aside = set(found) - {"handshake.db", "handshake.db-wal"}
         assert aside

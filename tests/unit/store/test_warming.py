@@ -1,8 +1,9 @@
 """What was used last is noted, and is in memory after the next start."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from msgspec.structs import replace
 from store.base import Store
 from store.entry import Entry, Key, Write
 from store.memory import MemoryTier, size_of
+from store.shared import Kind
 from store.slot import Slot
 from store.warming import MOVED_BY, Warming
 from tests.unit.store.fakes import Database, World, turns
 from tests.unit.store.samples import NOW, derive, entry, open_store, user
+from tests.unit.store.shared_fakes import Shared, SharedWorld
 
 A, B, C, D = user("a"), user("b"), user("c"), user("d")
 LONG = 1e6
@@ -173,18 +176,18 @@ async def test_a_note_that_fails_is_told_once_and_made_up_for(world: World, data
     assert set(database.used) == {A}
 
 
-async def test_what_goes_while_others_are_noted_is_left_out(world: World, database: Database) -> None:
-    for number in range(600):
-        world.memory.put(row(user(f"{number}")), NOW + LONG)
-    database.may_write.clear()
-    note = asyncio.create_task(warming(world, 600).note())
+async def test_what_goes_while_others_are_looked_at_is_left_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.warming._LOOKED_AT", 2)
+    world = World(database)
+    for key in (A, B, C, D):
+        world.memory.put(row(key), NOW + LONG)
+    note = asyncio.create_task(warming(world).note())
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    world.memory.drop(user("599"))
-    database.may_write.set()
+    world.memory.drop(C)
     await note
-    assert len(database.used) == 599
-    assert user("599") not in database.used
+    assert set(database.used) == {A, B, D}
 
 
 # What is loaded.
@@ -324,6 +327,30 @@ async def test_a_time_to_come_does_not_keep_later_uses_from_counting(world: Worl
     assert place(world.memory, A).used_at == NOW + 1
 
 
+# Where others change the database, too.
+
+
+@pytest.mark.parametrize("kind", ["invalidated", "erased", "changed"])
+async def test_what_another_replica_does_during_the_read_wins(kind: Kind) -> None:
+    database = Shared()
+    database.rows = {key: row(key) for key in (A, B)}
+    database.used = {A: NOW - 10.0, B: NOW - 20.0}
+    world = SharedWorld(database)
+    await world.store.start()
+    assert await world.sharing.read_log()
+    made = world.store.warming(9)
+    assert made is not None
+    database.may_read.clear()
+    warm = asyncio.create_task(made.warm())
+    await turns(lambda: ("get", ("a", "b")) in database.calls)
+    database.happens(A, kind)
+    assert await world.sharing.read_log()
+    database.may_read.set()
+    assert await warm == 1
+    assert order(world.memory) == ["b"]
+    await world.store.close()
+
+
 # With a real database.
 
 
@@ -352,3 +379,32 @@ async def test_the_order_of_hits_alone_survives_a_restart(tmp_path: Path) -> Non
     assert order(world.memory) == ["b", "c"]
     await world.store.close()
     await second.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+async def test_rows_are_noted_and_read_a_slice_at_a_time(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.sqlite_used._READ", 2)
+    monkeypatch.setattr("store.sqlite_used.NOTED", 2)
+    store = await open_store(tmp_path / "handshake.db")
+    keys = [user(f"{number}") for number in range(count)]
+    await store.put_many([lasting(key) for key in keys])
+    uses = [(key, NOW + (place * 7) % 10) for place, key in enumerate(keys)]
+    await store.note_used([*uses, (keys[0], NOW - 1)])
+    recent = sorted(uses, key=lambda use: use[1], reverse=True)
+    assert await store.recently_used(9) == recent
+    assert await store.recently_used(3) == recent[:3]
+    await store.close()
+
+
+async def test_what_a_person_has_put_there_is_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "handshake.db"
+    store = await open_store(path)
+    await store.put_many([lasting(A), lasting(B), lasting(C)])
+    await store.note_used([(A, NOW), (B, NOW + 1), (C, NOW + 2)])
+    with closing(sqlite3.connect(path)) as person, person:
+        person.execute("UPDATE users SET used_at = 'yesterday' WHERE user_id = 'a'")
+        person.execute("UPDATE users SET used_at = x'00' WHERE user_id = 'b'")
+    assert await store.recently_used(9) == [(C, NOW + 2)]
+    await store.close()
