@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-webhooks bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-webhooks bench-refresher bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-shared: $(STAMP) ## what PostgreSQL costs beside SQLite, hits, misses and 
 
 bench-webhooks: $(STAMP) ## what an event costs, with data and without, and how many are taken a second
 	$(BIN)/python -m bench.webhooks $(BENCH_ARGS)
+
+bench-refresher: $(STAMP) ## what the refresher is worth, in simulated time: some four minutes
+	$(BIN)/python -m bench.refresher
 
 bench-fleet: $(STAMP) ## a simulation of 1 to 1,000 replicas, of which docs/fleet.md is made: some eight minutes
 	$(BIN)/python -m bench.fleet --json docs/fleet.json --svg docs/fleet.svg --page docs/fleet.md $(BENCH_ARGS)

@@ -61,7 +61,7 @@ class Config(Section):
     sharing: SharingConfig = key(SharingConfig(), "Copies that each credential has of its own.")
     store: StoreConfig = key(StoreConfig(), "The database.")
     memory: MemoryConfig = key(MemoryConfig(), "The memory tier.")
-    refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.", later=True)
+    refresh: RefreshConfig = key(RefreshConfig(), "The background refresher.")
     audit: AuditConfig = key(AuditConfig(), "Comparing what was served with the upstream.")
     limits: LimitsConfig = key(LimitsConfig(), "Bounds.")
     lane: bool = key(

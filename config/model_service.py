@@ -119,12 +119,22 @@ class MemoryConfig(Section):
 
 
 class RefreshConfig(Section):
-    """Fetching again ahead of time what is about to expire."""
+    """Fetching again ahead of time what is held, many entities in one call: what is served is out of date less often,
+    for no more calls than requests would cause without it (docs/operations.md)."""
 
-    enabled: bool = key(default=False, doc="Whether stale entities are refreshed in the background.")
-    interval: PositiveDuration = key(parse_duration("60s"), "Time between two rounds.")
-    batch: Count = key(100, "Entities in one round.")
-    concurrency: Count = key(2, "Upstream calls at a time.")
+    enabled: bool = key(default=False, doc="Whether what is in memory is refreshed in the background.")
+    interval: PositiveDuration = key(
+        parse_duration("60s"),
+        "Time between two rounds. No more than a twentieth of the shortest lifetime, or what is about to expire is "
+        "not seen in time. A round looks at all that is in memory: some 100 ms of a core for 64MiB.",
+    )
+    batch: Count = key(
+        100,
+        "Entities in one upstream call at the most; no more than `bulk.max_ids`, and one without a bulk call.",
+    )
+    concurrency: Count = key(
+        2, "Upstream calls at a time. After each a pause is made that is as long as the call took."
+    )
 
 
 class AuditConfig(Section):

@@ -24,6 +24,7 @@ from proxy.lane_table import Table
 from proxy.log import Refs, logger, place_of
 from proxy.messages import Handler
 from proxy.metrics import Metrics, Sample
+from proxy.refresher import Refresher
 from proxy.server import Server, ServerLimits
 from proxy.steady import SteadyClock
 from proxy.storage import Storage
@@ -134,7 +135,7 @@ class App:
         self._upstreams = tuple(upstreams.values())
         ops = OpsHandler(self, self._render_metrics)
         self._ops = await self._listen("ops", ops, self.config.ops.listen)
-        auditor = self._auditor()
+        auditor, refresher = self._auditor(), self._refresher()
         parts = Parts(
             config=self.config,
             store=self._storage.tiers,
@@ -153,6 +154,7 @@ class App:
             rng=self._rng,
             tracing=tracing,
             auditor=auditor,
+            refresher=refresher,
         )
         known = wiring.resources(parts)
         for name, upstream in upstreams.items():
@@ -169,6 +171,8 @@ class App:
         self._supervisor.spawn("store", self._storage.keep())
         if auditor is not None:
             self._supervisor.spawn("audit", auditor.run())
+        if refresher is not None:
+            self._supervisor.spawn("refresher", refresher.run())
         self.started = True
         return self.addresses
 
@@ -212,6 +216,18 @@ class App:
         if not self.config.audit.sample_ratio:
             return None
         return Auditor(self.config.audit, metrics=self.metrics, rng=self._rng, on_crash=self._crashed)
+
+    def _refresher(self) -> Refresher | None:
+        if not self.config.refresh.enabled:
+            return None
+        return Refresher(
+            self.config.refresh,
+            metrics=self.metrics,
+            clock=self._clock,
+            monotonic=self._monotonic,
+            rng=self._rng,
+            on_crash=self._crashed,
+        )
 
     def _usable_until(self, entry: Entry) -> float:
         resource = self.config.resources[entry.key.resource]

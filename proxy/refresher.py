@@ -26,7 +26,7 @@ from proxy.results import Loaded, Missing, Result
 from store.entry import Entry
 from store.slot import Slot
 
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 500
 """Copies that are surveyed before others have a turn of the event loop: 1 ms."""
 
 _SPREAD: Final = 0.9
@@ -46,25 +46,20 @@ _MAX_LEFT_OUT: Final = 8_192
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Subject:
-    """What is refreshed of one resource: `places` are its copies in memory. At most `seats` ids are asked for by one
-    call. `may_call`: whether the upstream is well enough to be asked for what nobody waits for. `lead(seconds)` takes
-    the lead of the replicas for so long, if it can be had; None: there are no others."""
+class Subject(Struct, frozen=True):
+    """What is refreshed of one resource."""
 
-    def __init__(
-        self,
-        loader: Loader,
-        places: Callable[[], Sequence[tuple[str, Slot]]],
-        *,
-        seats: int,
-        may_call: Callable[[], bool],
-        lead: Callable[[float], Awaitable[bool]] | None = None,
-    ) -> None:
-        self.loader = loader
-        self.places = places
-        self.seats = seats
-        self.may_call = may_call
-        self.lead = lead
+    loader: Loader
+    places: Callable[[], Sequence[tuple[str, Slot]]]
+    """Its copies in memory, by id."""
+    seats: int
+    """Ids that one call may ask for."""
+    idle: float
+    """Seconds after the end of a lifetime since its last use for which a copy is renewed."""
+    may_call: Callable[[], bool]
+    """Whether the upstream is well enough to be asked for what nobody waits for."""
+    lead: Callable[[float], Awaitable[bool]] | None = None
+    """Takes the lead of the replicas for so many seconds, if it can be had; None: there are no others."""
 
 
 class _Call(Struct, frozen=True):
@@ -80,7 +75,6 @@ class Refresher:
     def __init__(
         self,
         config: RefreshConfig,
-        subjects: Sequence[Subject],
         *,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -89,16 +83,24 @@ class Refresher:
         on_crash: Callable[[str, BaseException], None],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self._config = config
         self._interval = config.interval
-        self._concurrency = config.concurrency
-        self._rng = rng
+        self._metrics = metrics
+        self._clock = clock
         self._monotonic = monotonic
-        self._sleep = sleep
+        self._rng = rng
         self._on_crash = on_crash
-        self._refreshed = [
-            _Refreshed(subject, config, metrics, clock=clock, monotonic=monotonic) for subject in subjects
-        ]
-        self._has_others = any(subject.lead is not None for subject in subjects)
+        self._sleep = sleep
+        self._refreshed: list[_Refreshed] = []
+        self._has_others = False
+
+    def add(self, subject: Subject) -> None:
+        """Refresh this, too."""
+        self._has_others |= subject.lead is not None
+        refreshed = _Refreshed(
+            subject, self._config, self._metrics, clock=self._clock, monotonic=self._monotonic
+        )
+        self._refreshed.append(refreshed)
 
     async def run(self) -> None:
         """One round after the other, until cancelled."""
@@ -122,7 +124,7 @@ class Refresher:
         apart = _SPREAD * max(0.0, until - began) / len(calls)
         times = iter([(began + number * apart, call) for number, call in enumerate(calls)])
         async with asyncio.TaskGroup() as lanes:
-            for number in range(min(self._concurrency, len(calls))):
+            for number in range(min(self._config.concurrency, len(calls))):
                 lanes.create_task(self._lane(times, until), name=f"refresher lane {number}")
 
     async def _lane(self, times: Iterator[tuple[float, _Call]], until: float) -> None:
@@ -161,7 +163,9 @@ class _Refreshed:
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
-        self._pace = Pace(seats=subject.seats, gathers=loader.gathers, interval=config.interval)
+        self._pace = Pace(
+            batch=self._batch, seats=subject.seats, gathers=loader.gathers, interval=config.interval
+        )
         self._left_out: TTLCache[str, None] = TTLCache(_MAX_LEFT_OUT, _LEFT_OUT, timer=monotonic)
         self._looked_at = monotonic()
         self._renewals = loader.renewals
@@ -180,13 +184,20 @@ class _Refreshed:
             seconds = min(seconds, self._interval)
         self._pace.pass_time(seconds, caused=caused)
         most = max(1, int(self._pace.credit)) * self._batch
-        survey = Survey(self._clock(), interval=self._interval, most=most)
+        survey = Survey(self._clock(), interval=self._interval, idle=self._subject.idle, most=most)
         places = iter(self._subject.places())
+        left_out = frozenset(self._left_out)
         while piece := list(islice(places, _AT_ONCE)):
-            survey.add(place for place in piece if place[0] not in self._left_out)
+            if left_out:
+                piece = [place for place in piece if place[0] not in left_out]
+            survey.add(piece)
             await asyncio.sleep(0)
-        self._pace.expect(survey.ids_per_second)
-        calls = self._pace.affords(survey.due, survey.weight, self._batch)
+        self._pace.expect(
+            ids_per_second=survey.ids_per_second,
+            asked_per_second=survey.asked_per_second,
+            copies=survey.copies,
+        )
+        calls = self._pace.affords(survey.due, survey.weight)
         taken = survey.taken(calls * self._batch)
         return [
             _Call(self, taken[first : first + self._batch]) for first in range(0, len(taken), self._batch)

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Cache, Metrics
 from proxy.refetching import Refetching
+from proxy.refresher import Refresher
+from proxy.refresher import Subject as Refreshed
 from proxy.resolver import Resolver
 from proxy.signatures import Verifier
 from proxy.steady import SteadyClock
@@ -93,6 +96,7 @@ class Parts(Struct, frozen=True):
     rng: Callable[[], float]
     tracing: "Tracing | None" = None
     auditor: Auditor | None = None
+    refresher: Refresher | None = None
 
 
 def limits_of(freshness: FreshnessConfig) -> Limits:
@@ -247,6 +251,31 @@ def _passthrough(parts: Parts, upstream: Upstream) -> PassThrough:
     return PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
 
 
+def _have_looked_after(
+    parts: Parts, config: ResourceConfig, loader: Loader, resolver: Resolver, upstream: Upstream
+) -> None:
+    """Have a resource audited and refreshed, if that is asked for."""
+    at_once = config.bulk.max_ids if config.bulk else 1
+
+    def may_call() -> bool:
+        return not loader.backing_off and upstream.circuit_state() == "closed"
+
+    if parts.auditor is not None:
+        resolver.on_served = parts.auditor.of(loader, parts.store, at_once=at_once, may_call=may_call)
+    if parts.refresher is not None:
+        sharing = parts.store.sharing if config.storage == "database" else None
+        parts.refresher.add(
+            Refreshed(
+                loader,
+                partial(parts.store.memory.plain_slots, loader.name),
+                at_once,
+                config.freshness.stale_while_revalidate,
+                may_call,
+                lead=None if sharing is None else partial(sharing.lead, f"refresher {loader.name}"),
+            )
+        )
+
+
 def _credential_key(config: Config) -> CredentialKey:
     """The key that all resources tell credentials apart by. Raises SecretUnreadable."""
     path = config.sharing.key_file if config.tells_credentials_apart else None
@@ -297,13 +326,8 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
     )
     own_credential = upstream.config.credential_file is not None
     # Where callers lend their credentials to fills, the proxy's own call would be answered as nobody's.
-    if parts.auditor is not None and (config.sharing != "service" or own_credential):
-        resolver.on_served = parts.auditor.of(
-            loader,
-            parts.store,
-            at_once=config.bulk.max_ids if config.bulk else 1,
-            may_call=lambda: not loader.backing_off and upstream.circuit_state() == "closed",
-        )
+    if config.sharing != "service" or own_credential:
+        _have_looked_after(parts, config, loader, resolver, upstream)
     return Resource(
         name=name,
         config=config,

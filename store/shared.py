@@ -10,7 +10,7 @@ from store.entry import Entry, Key
 
 Kind = Literal["invalidated", "erased", "changed"]
 """An entity lost its representation, or all that there was of it; or something of ours in its row changed, or the row
-came by an import."""
+came by an import, or a fetch brought another item than what had stood there."""
 
 
 class Claim(Struct, frozen=True):
@@ -72,6 +72,11 @@ class SharedStore(Store, Protocol):
 
     async def release_many(self, keys: Sequence[Key], token: int) -> None:
         """Give up leases under which nothing is going to be stored."""
+        ...
+
+    async def lead(self, role: str, token: int, *, seconds: float) -> bool:
+        """Take a role that one replica has at a time, for so many seconds; whether it could be had: nobody has it, or
+        whoever had it has no longer, or has the same token."""
         ...
 
     async def changes_begin(self) -> Cursor:

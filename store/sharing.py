@@ -51,8 +51,8 @@ class Sharing:
     """Keeps memory coherent with the log: `keep` reads it when it is woken (`wake`), and each `poll_interval` seconds.
 
     If it could not be read for that long, what memory has counts as stale, but for what the upstream has said since
-    (`believed`). `promote(entry)` takes a row into memory. `on_error(operation)` is told of a failed claim, release or
-    changes.
+    (`believed`). `promote(entry)` takes a row into memory. `on_error(operation)` is told of a failed claim, release,
+    lead or changes.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Sharing:
         self._poll_interval = by.poll_interval
         self._monotonic = by.monotonic
         self.next_token = by.next_token
+        self._token: int | None = None
         self.is_coherent = False
         """Whether memory is known to have nothing that was changed longer ago than the interval."""
         self._heard_at = by.monotonic() - by.poll_interval
@@ -198,6 +199,19 @@ class Sharing:
             await self._database.release_many(keys, token)
         except StoreError:
             self._on_error("release")
+
+    async def lead(self, role: str, seconds: float) -> bool:
+        """Take a role that one replica has at a time, for so many seconds; whether it could be had. Nobody has it while
+        the database can't say, and it is of no use to who does not hear of what others change."""
+        if self.is_late:
+            return False
+        if self._token is None:
+            self._token = self.next_token()
+        try:
+            return await self._database.lead(role, self._token, seconds=seconds)
+        except StoreError:
+            self._on_error("lead")
+            return False
 
     def learn(self, row: Entry, seen: Watch) -> None:
         """Take a row that another replica has stored into memory, unless something has happened since `seen`."""

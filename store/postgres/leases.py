@@ -1,4 +1,4 @@
-"""Who of all replicas fetches an entity now, and what may still be stored."""
+"""Who of all replicas fetches an entity now, or has a role, and what may still be stored."""
 
 from collections.abc import Sequence
 
@@ -38,6 +38,11 @@ async def release(connection: Connection, keys: Sequence[Key], token: int) -> No
     """Give up what is not going to be stored: the others need not wait for it."""
     for resource, ids in by_resource(keys).items():
         await connection.execute(text("release"), resource, ids, token)
+
+
+async def lead(connection: Connection, *, role: str, token: int, seconds: float) -> bool:
+    """Take a role that one replica has at a time; whether it could be had."""
+    return await connection.fetchval(text("lead"), role, token, seconds) is not None
 
 
 async def void_all(connection: Connection, resource: str) -> None:

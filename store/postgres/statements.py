@@ -133,6 +133,8 @@ def _names_of(spec: TableSpec) -> dict[str, str]:
         "columns": ", ".join(name for name, _, _ in own),
         "values": ", ".join(value for _, _, value in own),
         "names": ", ".join(("lease", "id", "external_id", *(value for _, _, value in own))),
+        # Behind the parameters: in whose name the other replicas are told; NULL if they are not.
+        "origin": f"${len(types) + 2}::uuid",
         # Behind the resource's name.
         "parameters": ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, start=2)),
         "brought": ", ".join(f"${place}::{kind}[]" for place, kind in enumerate([*types, *more], start=1)),

@@ -32,12 +32,16 @@ _LONG: Final = 60.0
 """Seconds for what nobody waits for with a request: imports, counts, evictions."""
 
 
+_PUT_IN_TIME: Final = 1_000
+"""Rows that are stored within the time of one operation, with a lot to spare; more have as much more of it."""
+
+
 class PostgresStore:
     """`store.shared.SharedStore` on one server, which may go and come back: `open` connects, and its owner calls it
     again while `is_there` is false. Until then every call raises StoreError.
 
     `on_operation(operation, seconds, ok)` is told of each get, put, invalidate, find, reserve, change, apply, erase,
-    unsynced, page, adopt, note, recent, stats, prune, claim, release and changes.
+    unsynced, page, adopt, note, recent, stats, prune, claim, release, lead and changes.
     """
 
     def __init__(
@@ -93,7 +97,8 @@ class PostgresStore:
         return await self._read("get", partial(get_all, tables=self._tables, keys=keys)) if keys else {}
 
     async def put_many(self, writes: Sequence[Write]) -> dict[Key, Entry]:
-        """Store representations in one statement a resource; each as it now stands, once it is durable.
+        """Store representations in one statement a resource; each as it now stands, once it is durable. The other
+        replicas are told of those whose item differs from what stood there.
 
         Missing is what was fetched under a lease that does not stand any more: something has happened since. Raises
         StoreError, having stored none of them; ValueError for what is no representation or has no row here.
@@ -104,7 +109,8 @@ class PostgresStore:
         last = {write.entry.key: write for write in writes}
         if not last:
             return {}
-        return await self._write("put", partial(put_all, self._tables, list(last.values()), self._derive_id))
+        put = partial(put_all, self._tables, list(last.values()), self._derive_id, origin=self._origin)
+        return await self._write("put", put, within=COMMAND_WITHIN * max(1.0, len(last) / _PUT_IN_TIME))
 
     async def invalidate_many(self, keys: Sequence[Key]) -> None:
         """Forget the representations for every use, and log it for the other replicas; keep rows, ids and local
@@ -250,10 +256,10 @@ class PostgresStore:
     async def note_used(self, uses: Sequence[tuple[Key, float]]) -> None:
         """Note when entities were last used (epoch seconds), of those that have rows: of each the latest that any
         replica has noted stays. In small transactions. No replica is told. Raises StoreError."""
-        uses = [use for use in uses if self._has_row(use[0]) and is_text(use[0].id)]
         for start in range(0, len(uses), used.NOTED):
-            note = partial(used.note, tables=self._tables, uses=uses[start : start + used.NOTED])
-            await self._write("note", note)
+            some = uses[start : start + used.NOTED]
+            known = [use for use in some if self._has_row(use[0]) and is_text(use[0].id)]
+            await self._write("note", partial(used.note, tables=self._tables, uses=known))
 
     async def recently_used(self, limit: int) -> list[tuple[Key, float]]:
         """Up to `limit` entities and when each was last used, as noted, the most recently used first. Raises
@@ -306,6 +312,10 @@ class PostgresStore:
         """See `store.shared.SharedStore`."""
         if keys := [key for key in keys if is_text(key.id)]:
             await self._write("release", partial(leases.release, keys=keys, token=token))
+
+    async def lead(self, role: str, token: int, *, seconds: float) -> bool:
+        """See `store.shared.SharedStore`."""
+        return await self._write("lead", partial(leases.lead, role=role, token=token, seconds=seconds))
 
     async def changes_begin(self) -> Cursor:
         """The end of the change log, as of now. Raises StoreError."""

@@ -21,9 +21,15 @@ if somebody aims at it."""
 
 
 async def put_all(
-    tables: Tables, writes: Sequence[Write], derive_id: DeriveId, connection: Connection
+    tables: Tables,
+    writes: Sequence[Write],
+    derive_id: DeriveId,
+    connection: Connection,
+    *,
+    origin: str | None = None,
 ) -> dict[Key, Entry]:
-    """Store each, one write a key, in one transaction; what was stored, as it now stands."""
+    """Store each, one write a key, in one transaction; what was stored, as it now stands. The other replicas are told
+    of what has changed by that, in the name of `origin`; None: by the caller."""
     resources = sorted({write.entry.key.resource for write in writes})
     for attempt in range(MAX_ATTEMPTS):
         puts = [
@@ -32,11 +38,11 @@ async def put_all(
         ]
         try:
             if len(puts) == 1:  # most often, and one call of the server
-                return await puts[0].done(connection, derive_id, is_surely=attempt > 0)
+                return await puts[0].done(connection, derive_id, origin, is_surely=attempt > 0)
             async with connection.transaction():
                 stored: dict[Key, Entry] = {}
                 for put in puts:
-                    stored |= await put.done(connection, derive_id, is_surely=attempt > 0)
+                    stored |= await put.done(connection, derive_id, origin, is_surely=attempt > 0)
                 return stored
         except asyncpg.UniqueViolationError:
             # An id was imported for another entity, or another replica has just stored a new one: look, and try again.
@@ -52,7 +58,9 @@ class _Put:
         self._statements = statements
         self._writes = {text_of(write.entry.key.id): write for write in writes}
 
-    async def done(self, connection: Connection, derive_id: DeriveId, *, is_surely: bool) -> dict[Key, Entry]:
+    async def done(
+        self, connection: Connection, derive_id: DeriveId, origin: str | None, *, is_surely: bool
+    ) -> dict[Key, Entry]:
         statements, writes = self._statements, self._writes
         if is_surely:
             ids = await free_ids(connection, statements, list(writes), derive_id)
@@ -60,10 +68,10 @@ class _Put:
             ids = [derive_id(write.entry.key, 0) for write in writes.values()]
         parameters = parameters_of(list(writes.values()), ids, statements.columns)
         stored: dict[Key, Entry] = {}
-        for row in await connection.fetch(statements.put, statements.resource, *parameters):
+        for row in await connection.fetch(statements.put, statements.resource, *parameters, origin):
             entry = writes[row[0]].entry
             stored[entry.key] = entry.confirmed(
-                internal_id=row[1], version=row[2], local=local_of(statements.locals, tuple(row[3:]))
+                internal_id=row[1], version=row[2], local=local_of(statements.locals, tuple(row[3:-1]))
             )
         return stored
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
 
 
 class _Selector(selectors.DefaultSelector):
@@ -21,8 +24,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """`time` begins at 0. `on_passed(now)` is told whenever time has passed. For what opens no sockets: nobody waits
-    for those."""
+    """`time` begins at 0. It is for what opens no sockets: nobody waits for those."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -32,4 +34,22 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
     def tell(self, on_passed: Callable[[float], None]) -> None:
+        """Have `on_passed(now)` called whenever time has passed."""
         self._virtual.on_passed = on_passed
+
+
+def running_loop() -> VirtualTimeLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    return loop
+
+
+def simulated(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test in simulated time."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run

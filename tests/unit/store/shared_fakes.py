@@ -23,6 +23,7 @@ class Shared(Database):
         super().__init__()
         self.tokens: dict[Key, list[int]] = {}
         self.log: list[Change] = []
+        self.leaders: dict[str, int] = {}
         self.is_broken = False
         """Whether the log has lost something."""
 
@@ -45,6 +46,10 @@ class Shared(Database):
         await super().invalidate_many(keys)
         for key in keys:
             self.tokens.pop(key, None)
+
+    async def lead(self, role: str, token: int, *, seconds: float) -> bool:
+        self._called("lead", [])
+        return self.leaders.setdefault(role, token) == token
 
     async def claim_many(
         self, keys: Sequence[Key], token: int, *, seconds: float, is_forced: bool = False
