@@ -65,6 +65,7 @@ class Applying:
         self._learned = learned
         self._is_shared = is_shared
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+        self._running: set[asyncio.Task[Applied]] = set()  # one for each caller, even if it has gone away
         self._named: TTLCache[Key, str] = TTLCache(_MOST_NAMED, NAMED_FOR, timer=clock)
         self._delivered: TLRUCache[str, float, float] = TLRUCache(_MOST_DELIVERED, _until, timer=clock)
 
@@ -77,8 +78,25 @@ class Applying:
         durable and no request is answered with what was held before.
 
         Raises StoreError when that can't be had. Then the entity is forgotten, and the message may come again. Raises
-        what `decide` raises, having done nothing.
+        what `decide` raises, having done nothing. A caller that goes away breaks nothing off: memory has to learn what
+        the database did.
         """
+        task = asyncio.create_task(self._one_at_a_time(key, decide, delivery), name="store-apply")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Wait for what is under way. Idempotent."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _ended(self, task: asyncio.Task[Applied]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone away
+
+    async def _one_at_a_time(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             if self._database is None or self._behind is None:

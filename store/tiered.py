@@ -321,6 +321,7 @@ class TieredStore:
 
     async def close(self) -> None:
         """Write what is queued, then stop; what is put after this stays in memory. Idempotent."""
+        await self._applying.close()
         if self._behind is not None:
             await self._behind.close()
         if self._rows is not None:

@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -17,9 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from proxy.outcomes import Resolution
-from store.base import TableSpec
-from store.sqlite import SqliteStore
-from tests.unit.store.samples import derive
+from tests.properties.turning import opened, some_turns
 from tests.unit.told import There, there
 
 T = TypeVar("T")
@@ -63,13 +60,7 @@ class EventsMachine(RuleBasedStateMachine):
         async def begin() -> There:
             database = None
             if with_database:
-                database = await SqliteStore.open(
-                    Path(self.directory.name) / "handshake.db",
-                    [TableSpec("user", ())],
-                    max_bytes=2**24,
-                    derive_id=derive,
-                    on_operation=lambda *_: None,
-                )
+                database = await opened(self.directory.name)
                 self.stack.push_async_callback(database.close)
             freshness = {"ttl": TTL, "stale_while_revalidate": WHILE, "revalidate_timeout": 0}
             made = there(database, source_version="/v" if tells_version else None, freshness=freshness)
@@ -135,15 +126,7 @@ class EventsMachine(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     def _turn(self) -> None:
-        async def some_turns() -> None:
-            # A hop to the database's thread and back takes real time, a little.
-            for _ in range(5):
-                await asyncio.sleep(0)
-            await self.world.store.flush()
-            for _ in range(5):
-                await asyncio.sleep(0)
-
-        self.run(some_turns())
+        self.run(some_turns(self.world))
         for asked in [asked for asked in self.asking if asked[0].done()]:
             self.asking.remove(asked)
             self._check(*asked)

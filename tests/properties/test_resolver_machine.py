@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -21,9 +20,7 @@ from proxy.core.http.directives import PLAIN, RequestDirectives
 from proxy.core.policy import Asked
 from proxy.exchange import UpstreamError
 from proxy.outcomes import Resolution
-from store.base import TableSpec
-from store.sqlite import SqliteStore
-from tests.unit.store.samples import derive
+from tests.properties.turning import opened, some_turns
 from tests.unit.world import SINGLE, World, versions, world
 
 T = TypeVar("T")
@@ -67,13 +64,7 @@ class ResolverMachine(RuleBasedStateMachine):
         async def begin() -> World:
             database = None
             if with_database:
-                database = await SqliteStore.open(
-                    Path(self.directory.name) / "handshake.db",
-                    [TableSpec("user", ())],
-                    max_bytes=2**24,
-                    derive_id=derive,
-                    on_operation=lambda *_: None,
-                )
+                database = await opened(self.directory.name)
                 self.stack.push_async_callback(database.close)
             return await self.stack.enter_async_context(
                 world(
@@ -161,15 +152,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self._turn()
 
     def _turn(self) -> None:
-        async def some_turns() -> None:
-            # A hop to the database's thread and back takes real time, a little.
-            for _ in range(5):
-                await asyncio.sleep(0)
-            await self.world.store.flush()
-            for _ in range(5):
-                await asyncio.sleep(0)
-
-        self.run(some_turns())
+        self.run(some_turns(self.world))
         for asking in [asking for asking in self.asking if asking.task.done()]:
             self.asking.remove(asking)
             self._check(asking)

@@ -179,6 +179,40 @@ async def test_what_did_not_get_into_its_row_is_not_gone_back_from(world: World,
     assert world.store.peek(A) is None
 
 
+async def test_whoever_goes_away_breaks_nothing_off(world: World, database: Database) -> None:
+    database.rows = {A: row()}
+    await world.store.load([A])
+    for effect, name in ((new(), "m1"), (Forget("3"), "m2")):
+        database.may_answer.clear()
+        applying = apply(world.store, to(effect), name)
+        await turns(lambda name=name: name in database.delivered)  # type: ignore[misc]
+        applying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await applying
+        database.may_answer.set()
+        # It is sent again, and is told that it was done.
+        assert (await apply(world.store, to(effect), name)).effect is None
+        held = world.store.peek(A)
+        assert (held and held.item) == (b"new" if name == "m1" else None)
+
+
+async def test_the_end_waits_for_what_is_under_way(database: Database) -> None:
+    world = World(database)
+    await world.store.start()
+    database.rows = {A: row()}
+    await world.store.load([A])
+    database.may_answer.clear()
+    applying = apply(world.store, to(new()))
+    await turns(lambda: bool(database.delivered))
+    closing = asyncio.create_task(world.store.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    database.may_answer.set()
+    await closing
+    assert (await applying).effect == new()
+    assert item_of(world.store.peek(A)) == b"new"
+
+
 async def test_a_message_that_was_delivered_changes_nothing(world: World, database: Database) -> None:
     database.rows = {A: row()}
     await apply(world.store, to(new()), "m")
