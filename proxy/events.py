@@ -5,6 +5,7 @@ Nobody whose request begins after `take` has returned is answered with what was 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from typing import Final, Literal
@@ -69,12 +70,15 @@ class Events:
         key = Key(event.resource, event.id)
         now = self._clock()
         decide = partial(_effect, subject, event, now)
-        try:
-            applied = await self._store.apply(key, decide, _delivery(message_id, now))
-        except StoreError:
-            self._on_invalidated(key, "webhook")
-            raise
-        return self._done(subject, event, key, applied)
+        with closing(self._store.watch_erasures([key])) as unerased:
+            try:
+                applied = await self._store.apply(key, decide, _delivery(message_id, now))
+            except StoreError:
+                self._on_invalidated(key, "webhook")
+                raise
+            if not unerased.is_current(key):  # nothing brings it back
+                applied = replace(applied, before=None)
+            return self._done(subject, event, key, applied)
 
     def close(self) -> None:
         """Fetch nothing any more. Idempotent."""

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from proxy.metrics import Metrics
 from proxy.results import Loaded, Result, Wish
-from store.entry import Entry, Key
+from store.applying import NAMED_FOR
+from store.entry import AT_LEAST, Entry, Key
 from store.shared import Claim
 from store.sharing import Sharing
 
@@ -63,13 +64,13 @@ class Fleet:
             return await call(wish)
         results, mine, others = await self._sorted(wish, claims, token, is_forced=is_forced)
         if not others:
-            return results | (await self._led(wish, mine, token, call) if mine else {})
+            return results | (await self._led(wish, mine, token, claims, call) if mine else {})
         async with asyncio.TaskGroup() as tasks:
             elsewhere = tasks.create_task(
                 self._elsewhere(wish, others, claims, call), name=f"wait for replica {self._name}"
             )
             if mine:
-                results |= await self._led(wish, mine, token, call)
+                results |= await self._led(wish, mine, token, claims, call)
         return results | elsewhere.result()
 
     async def _claimed(
@@ -91,12 +92,12 @@ class Fleet:
         others = [entity for entity, c in claims.items() if not c.is_granted and entity not in brought]
         return brought, mine, others
 
-    async def _led(self, wish: Wish, ids: Sequence[str], token: int, call: Call) -> dict[str, Result]:
+    async def _led(
+        self, wish: Wish, ids: Sequence[str], token: int, claims: Mapping[str, Claim], call: Call
+    ) -> dict[str, Result]:
         """What the upstream says; who waits for what is not going to be stored is let go."""
-        results = await call(_part_of(wish, ids, token))
-        await self._given_up(
-            [e for e, result in results.items() if not (isinstance(result, Loaded) and result.stored)], token
-        )
+        results = await call(_part_of(wish, ids, token, self._named(claims)))
+        await self._given_up([entity for entity, result in results.items() if not _is_put(result)], token)
         return results
 
     async def _elsewhere(
@@ -119,7 +120,7 @@ class Fleet:
             results |= brought
             given_up = [entity for entity in waiting if now[entity].holder != holders[entity]]
             if mine:
-                results |= await self._led(wish, mine, token, call)
+                results |= await self._led(wish, mine, token, now, call)
             if given_up:
                 results |= await self._by_force(wish, given_up, call)
             left = [entity for entity in left if entity not in results]
@@ -129,8 +130,8 @@ class Fleet:
         token = self._sharing.next_token()
         claims = await self._claimed(ids, token, is_forced=True)
         if claims is None:
-            return await call(_part_of(wish, ids, None))
-        return await self._led(wish, ids, token, call)
+            return await call(_part_of(wish, ids, None, {}))
+        return await self._led(wish, ids, token, claims, call)
 
     def _brought(self, wish: Wish, claims: Mapping[str, Claim]) -> dict[str, Result]:
         """What others have stored, and is fresh: what is held of those is not, or it would not be wished for."""
@@ -146,6 +147,17 @@ class Fleet:
             self._metrics.coalesced(self._name, len(brought))
         return brought
 
+    def _named(self, claims: Mapping[str, Claim]) -> dict[str, str]:
+        """The versions of rows that are of the last minute: an event has named them, to whichever replica."""
+        since = self._clock() - NAMED_FOR
+        return {
+            entity: claim.row.source_version.removeprefix(AT_LEAST)
+            for entity, claim in claims.items()
+            if claim.row is not None
+            and claim.row.source_version is not None
+            and claim.row.received_at > since
+        }
+
     async def _given_up(self, ids: Sequence[str], token: int) -> None:
         if ids:
             await self._sharing.release([Key(self._name, entity) for entity in ids], token)
@@ -155,7 +167,12 @@ def _is_fresh(row: Entry, now: float) -> bool:
     return row.item is not None and row.ttl(now) > 0
 
 
-def _part_of(wish: Wish, ids: Sequence[str], lease: int | None) -> Wish:
+def _is_put(result: Result) -> bool:
+    """Whether something that was fetched is on its way to the store."""
+    return isinstance(result, Loaded) and result.stored and not result.collapsed
+
+
+def _part_of(wish: Wish, ids: Sequence[str], lease: int | None, named: Mapping[str, str]) -> Wish:
     # What is held of the others says nothing about the answer to this part, and is not to be changed by it.
     held = {entity: wish.held[entity] for entity in ids if entity in wish.held}
-    return replace(wish, ids=tuple(ids), held=held, lease=lease)
+    return replace(wish, ids=tuple(ids), held=held, lease=lease, named=named)

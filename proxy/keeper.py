@@ -11,7 +11,7 @@ from proxy.core.http.freshness import Freshness, Rules, assess, bounded, is_for_
 from proxy.core.versions import as_version, compare
 from proxy.exchange import Fetched
 from proxy.results import Loaded, Missing, Wish
-from store.entry import Column, Entry, Key, Write
+from store.entry import AT_LEAST, Column, Entry, Key, Write
 from store.tiered import TieredStore
 
 # Made anew for each answer, or never replayed: a cookie belongs to the one who got it.
@@ -79,18 +79,18 @@ class Keeper:
         if fresh is None:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
             return Loaded(entry, stored=False)
-        if self._is_outdated(entry):
+        if self._is_outdated(wish, entry):
             held = self._store.memory.look_at(entry.key)
-            if held is not None and held.item is not None and not (held.absent or self._is_outdated(held)):
-                return Loaded(held, stored=True)
-            # For when the upstream fails: whoever comes next asks again.
-            entry = replace(entry, lifetime=0.0, stale_while_revalidate=0.0)
+            if held is None or held.item is None or held.absent or self._is_outdated(wish, held):
+                return Loaded(entry, stored=False)
+            return Loaded(held, stored=True, collapsed=True)
         return Loaded(entry, stored=self._store.put(self._write(wish, entry, item), seen=wish.seen))
 
-    def _is_outdated(self, entry: Entry) -> bool:
-        """Whether a message of the owner has named a later version than this, a moment ago."""
-        named, version = self._store.named(entry.key), entry.source_version
-        return named is not None and version is not None and compare(version, named) == "older"
+    def _is_outdated(self, wish: Wish, entry: Entry) -> bool:
+        """Whether the owner has named a later version than this a moment ago, here or to another replica."""
+        version = (entry.source_version or "").removeprefix(AT_LEAST)
+        named = (self._store.named(entry.key), wish.named.get(entry.key.id))
+        return bool(version) and any(one is not None and compare(version, one) == "older" for one in named)
 
     def demote(self, wish: Wish, held: Entry, item: bulk.Item) -> None:
         """Serve what is held while it is fresh and when the upstream fails, but no longer while it is revalidated."""

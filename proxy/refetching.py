@@ -63,6 +63,7 @@ class Refetching:
 
     def not_any_more(self, entity: str) -> None:
         """There is nothing to be fetched of it."""
+        self._lately.pop(entity, None)
         waiting = self._waiting.pop(entity, None)
         if waiting is not None:
             waiting.cancel()

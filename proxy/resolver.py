@@ -70,6 +70,8 @@ class Resolver:
         self.on_served: Callable[[Iterable[Entry], float], None] | None = None
         """Told of the copies that answer a request, and when; of those that the fast lane answers with over and over
         again, once a second."""
+        self.on_let_go: Callable[[str], None] = lambda _entity: None
+        """Told of what is erased."""
         self._doubted: TTLCache[str, None] = TTLCache(_DOUBTED_IDS, _DOUBT_EVERY, timer=clock)
 
     async def resolve(
@@ -206,6 +208,7 @@ class Resolver:
     def let_go(self, entity: str) -> None:
         """The entity was erased: what has not been asked for yet on its behalf is not asked for."""
         self._loader.let_go(entity)
+        self.on_let_go(entity)
 
     async def explain(self, entity: str) -> tuple[Entry | None, Decision, bool]:
         """What is held of an entity; what a plain request for it would come to now; and whether, the upstream having

@@ -90,3 +90,5 @@ class Wish(Struct, frozen=True):
     """What the causing request adds to the proxy's own fields (key fields, trace context, credential)."""
     lease: int | None = None
     """Under which it is stored, where replicas share the store (`store.entry.Write.lease`)."""
+    named: Mapping[str, str] = {}
+    """Versions that the owner has named of some of them a moment ago, as far as another replica was told."""

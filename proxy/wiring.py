@@ -190,15 +190,13 @@ def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
 
 def events(parts: Parts, known: Mapping[str, Resource]) -> Events:
     """What messages of the owners are done to."""
-    subjects = {
-        name: Subject(
-            resource.config,
-            resource.answer_shape,
-            Refetching(_refetch(resource), clock=parts.monotonic),
-            parts.config.limits.cached_response,
+    subjects = {}
+    for name, resource in known.items():
+        refetching = Refetching(_refetch(resource), clock=parts.monotonic)
+        resource.resolver.on_let_go = refetching.not_any_more
+        subjects[name] = Subject(
+            resource.config, resource.answer_shape, refetching, parts.config.limits.cached_response
         )
-        for name, resource in known.items()
-    }
     return Events(subjects, parts.store, on_invalidated=parts.invalidations.note, clock=parts.clock)
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from store.base import Store, StoreError
 from store.effects import Applied, Decide, Delivery, Effect, Forget, Keep, Replace
-from store.entry import Entry, Key
+from store.entry import AT_LEAST, Entry, Key
 from store.generation import Generations
 from store.memory import MemoryTier
 from store.write_behind import WriteBehind
@@ -73,6 +73,10 @@ class Applying:
         """The version of an entity that a message has named within the last minute, if one has."""
         return self._named.get(key._replace(variant=""))
 
+    def erased(self, key: Key) -> None:
+        """Nothing is known of the entity any more."""
+        self._named.pop(key, None)
+
     async def apply(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         """Do what a message says of an entity, which no variant is, unless it was delivered before; return once that is
         durable and no request is answered with what was held before.
@@ -104,12 +108,21 @@ class Applying:
             try:
                 if self._has_row(key):
                     return await self._in_row(self._database, self._behind, key, decide, delivery)
+                decide(self._in_memory_alone(key))  # if it does not fit, nothing is to be remembered
                 applied = await self._database.apply(key, decide, delivery)
             except StoreError:
                 # Whatever the message says, what is held may be out of date.
                 self._forget_later([key])
                 raise
-            return applied if applied.effect is None else self._on_memory(key, decide)
+            if applied.effect is None:
+                if self._is_shared:  # another replica has taken it, and memory may not have heard of that
+                    self._forget(key, None)
+                return applied
+            try:
+                return self._on_memory(key, decide)
+            except BaseException:
+                self._forget(key, None)  # it fitted what was there before
+                raise
 
     def _in_memory(self, key: Key, decide: Decide, delivery: Delivery) -> Applied:
         if delivery.id in self._delivered:
@@ -122,14 +135,25 @@ class Applying:
         """The same of an entity that has no row: nothing can come between."""
         held = self._memory.look_at(key)
         before = None if held is None or held.absent else held
-        effect = decide(before or self._husk(key))
+        effect = decide(self._in_memory_alone(key))
         if isinstance(effect, Keep):
-            self._memory.drop_variants(key)
+            self._keep(key, before)
             return Applied(effect, before, before)
         self._note(key, effect)
         entry = self._as_put(effect.write.entry) if isinstance(effect, Replace) else None
         self._forget(key, entry)
         return Applied(effect, before, entry)
+
+    def _in_memory_alone(self, key: Key) -> Entry | None:
+        held = self._memory.look_at(key)
+        return self._husk(key) if held is None or held.absent else held
+
+    def _keep(self, key: Key, held: Entry | None) -> None:
+        """What is held stays. Its variants may be older, and so may what is being fetched."""
+        self._memory.drop_variants(key)
+        self._generations.invalidated(key)
+        if held is not None and held.source_version is not None and key not in self._named:
+            self._named[key] = held.source_version.removeprefix(AT_LEAST)
 
     async def _in_row(
         self, database: Store, behind: WriteBehind, key: Key, decide: Decide, delivery: Delivery
@@ -137,15 +161,18 @@ class Applying:
         # What is on its way to the row is there before it is looked at, and what is fetched meanwhile waits.
         async with behind.quiet(key):
             held = self._memory.look_at(key)
+            of_both: _OfBoth | None = None
             if behind.is_forgotten(key):
                 decide = partial(_forgotten, decide)
             elif held is not None and not (held.durable or held.absent):
-                decide = partial(_not_in_row, decide, held)
+                decide = of_both = _OfBoth(decide, held)
             elif (husk := self._husk(key)) is not None:
                 decide = partial(_without_row, decide, husk)
             with closing(self._generations.watch([key])) as seen:
                 applied = await database.apply(key, decide, delivery)
                 is_current = seen.is_current(key)
+            if of_both is not None and of_both.is_row_newer:
+                self._forget(key, None)
             return self._took(behind, key, applied, is_current=is_current)
 
     def _took(self, behind: WriteBehind, key: Key, applied: Applied, *, is_current: bool) -> Applied:
@@ -154,7 +181,7 @@ class Applying:
             if applied.effect is None:
                 return applied
             if isinstance(applied.effect, Keep):
-                self._memory.drop_variants(key)
+                self._keep(key, applied.before)
                 return applied
         before = applied.before or self._memory.look_at(key)
         applied = replace(applied, before=None if before is None or before.absent else before)
@@ -194,6 +221,25 @@ class Applying:
             self._memory.discard(key)
 
 
+class _OfBoth:
+    """Decides where memory has what did not get into its row: neither may be older than the message says, and neither
+    can be made up for by the other."""
+
+    def __init__(self, decide: Decide, held: Entry) -> None:
+        self._decide = decide
+        self._held = held
+        self.is_row_newer = False
+        """Whether memory alone is older than the message."""
+
+    def __call__(self, row: Entry | None) -> Effect:
+        of_memory = self._decide(self._held)
+        of_row = Keep() if row is None and isinstance(of_memory, Keep) else self._decide(row)
+        self.is_row_newer = isinstance(of_row, Keep) and not isinstance(of_memory, Keep)
+        if isinstance(of_row, Keep):
+            return of_row
+        return Forget(_version_of(of_row))
+
+
 def _version_of(effect: Effect) -> str | None:
     match effect:
         case Forget(source_version):
@@ -201,12 +247,6 @@ def _version_of(effect: Effect) -> str | None:
         case Replace(write):
             return write.entry.source_version
     return None
-
-
-def _not_in_row(decide: Decide, held: Entry, _row: Entry | None) -> Effect:
-    """What memory has did not get into its row: that can't be made up for here."""
-    effect = decide(held)
-    return effect if isinstance(effect, Keep) else Forget(_version_of(effect))
 
 
 def _without_row(decide: Decide, husk: Entry, row: Entry | None) -> Effect:

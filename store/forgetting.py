@@ -14,7 +14,8 @@ from store.write_behind import WriteBehind
 
 class Forgetting:
     """`behind`: None without a database. `has_row(key)`: whether there is a place for it there; `is_rowless(key)`:
-    whether it is meant to have none. `is_shared`: others may have in memory what has no row."""
+    whether it is meant to have none. `is_shared`: others may have in memory what has no row. `on_erased(key)`
+    is told of each erasure."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Forgetting:
         is_rowless: Callable[[Key], bool],
         is_degraded: Callable[[], bool],
         is_shared: bool,
+        on_erased: Callable[[Key], None],
     ) -> None:
         self._memory = memory
         self._behind = behind
@@ -38,6 +40,7 @@ class Forgetting:
         self._is_rowless = is_rowless
         self._is_degraded = is_degraded
         self._is_shared = is_shared
+        self._on_erased = on_erased
 
     def invalidate(self, keys: Iterable[Key]) -> asyncio.Future[None]:
         """Forget the entities, every variant of each: in memory at once, in the database behind that.
@@ -75,6 +78,7 @@ class Forgetting:
         self._erasures.changed(entity)
         self._generations.invalidated(entity)
         self._catch_up.forget(entity)
+        self._on_erased(entity)
         self._memory.discard(entity)
         if self._is_rowless(entity) and not self._is_shared:
             return

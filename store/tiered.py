@@ -127,6 +127,7 @@ class TieredStore:
             is_rowless=self._is_rowless,
             is_degraded=lambda: self.degraded,
             is_shared=self.sharing is not None,
+            on_erased=lambda key: self._applying.erased(key),  # noqa: PLW0108 - it is made below
         )
         # Each is described where it is done.
         self.invalidate, self.drop, self.erase = forgetting.invalidate, forgetting.drop, forgetting.erase

@@ -34,6 +34,8 @@ async def apply(
         if is_row:
             before = (await get_all(connection, tables, [key])).get(key)
             if isinstance(effect := decide(before), Keep):
+                # Others may have variants that are older.
+                await changes.write(connection, [key], "invalidated", origin)
                 return Applied(effect, before, before)
         if is_text(key.id):
             # Before the row is locked, as whoever stores does it. What others have fetched and are about to store, or

@@ -37,13 +37,10 @@ def shown(answer: Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("storage", ["database", "memory"])
-@pytest.mark.parametrize("lane", [True, False])
-async def test_the_very_next_request_sees_what_an_event_has_brought(
-    storage: str, lane: bool, tmp_path: Path
-) -> None:
+async def test_the_very_next_request_sees_what_an_event_has_brought(storage: str, tmp_path: Path) -> None:
     async with (
         owner("u") as source,
-        told(source, tmp_path, user={"storage": storage}, lane=lane) as proxy,
+        told(source, tmp_path, user={"storage": storage}) as proxy,
         proxy.client() as client,
     ):
         for _ in range(3):

@@ -42,6 +42,7 @@ async def test_the_others_hear_of_what_has_changed(replicas: Two) -> None:
     await apply(one, Forget(), "m5", user("\ud800"))
     news = await other.changes_since(begun)
     assert [(change.key, change.kind) for change in news.changes if change.kind != "changed"] == [
+        (B, "invalidated"),
         (A, "invalidated"),
         (A, "invalidated"),
         (SHOP, "invalidated"),

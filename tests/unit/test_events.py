@@ -247,6 +247,37 @@ async def test_local_attributes_stay_ours(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_what_is_erased_is_not_fetched_behind(one: There) -> None:
+    await one.in_step(1)
+    await one.tell()
+    one.world.resolver.let_go("a")
+    await one.world.store.erase(A)
+    assert await one.fetched_behind() == 0
+    assert await one.held() is None
+
+
+async def test_an_older_event_changes_nothing_after_an_answer_that_was_behind(one: There) -> None:
+    await one.in_step(5)
+    one.world.upstream.users["a"] = 6
+    await one.tell(8)
+    # By one who waits: the owner reads from where neither has arrived.
+    assert versions(await one.world.ask("a")) == {"a": 6}
+    assert await one.tell(7, {"v": 7}) == "unchanged"
+    one.world.upstream.users["a"] = 7
+    assert versions(await one.world.ask("a")) == {"a": 7}
+    one.world.upstream.users["a"] = 8
+    assert versions(await one.world.ask("a")) == {"a": 8}
+    assert sources(await one.world.ask("a")) == ["hit"]
+
+
+async def test_what_an_event_finds_as_new_is_not_gone_back_from_either(one: There) -> None:
+    await one.in_step(2)
+    assert await one.tell(2) == "unchanged"
+    one.world.upstream.users["a"] = 1
+    await one.world.resolver.refresh("a")
+    assert versions(await one.world.ask("a")) == {"a": 2}
+
+
 async def test_nothing_is_fetched_after_the_end(one: There) -> None:
     await one.in_step(1)
     await one.tell()

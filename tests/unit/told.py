@@ -76,6 +76,7 @@ async def there(database: Store | None, **resource: Any) -> AsyncIterator[There]
         assert config.id is not None
         found = There(made, cast("Events", None))
         refetching = Refetching(made.resolver.refetch, clock=lambda: made.now, later=found.timers.later)
+        made.resolver.on_let_go = refetching.not_any_more
         shape = AnswerShape(items="", count=None, id_pointer=config.id)
         found.events = Events(
             {"user": Subject(config, shape, refetching, 2**20)},

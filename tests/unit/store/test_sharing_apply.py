@@ -65,3 +65,13 @@ async def test_a_database_that_fails_is_told_later(world: SharedWorld, database:
     assert world.store.peek(A) is None
     await world.store.flush()
     assert database.rows[A].item is None
+
+
+async def test_of_what_has_no_row_memory_may_not_have_heard_of_a_message_either(
+    world: SharedWorld, database: Shared
+) -> None:
+    shop = Key("other", "a")
+    world.store.put(Write(entry(shop, b"old"), {}))
+    database.delivered.add("m")
+    assert (await apply(world, Keep(), "m", shop)).effect is None
+    assert world.store.peek(shop) is None
