@@ -36,6 +36,7 @@ _REFUSED_KEYS = 4096
 # Seconds for which refreshes gather into one call.
 _REFRESH_GATHERS = 0.5
 # What answers whom nobody can be asked for, for too many ask.
+_NOT_MADE = Failure("aborted")
 _OVERLOADED = Failure("overloaded", retry_after=1.0)
 
 OnWait = Callable[[tuple[RawField, ...], tuple[RawField, ...]], None]
@@ -105,7 +106,7 @@ class Loader:
         self._on_wait = on_wait
         self._max_pending = max_pending
         self.renewals = 0
-        """Calls that requests have caused for what was held."""
+        """Calls that requests have caused for copies at their end, which a refresher would have saved."""
         self._waiters = 0
         self._refreshes = 0
         self._refused: TTLCache[tuple[object, ...], None] = TTLCache(
@@ -121,8 +122,8 @@ class Loader:
 
     @property
     def gathers(self) -> float:
-        """Seconds for which refreshes gather into one call."""
-        return self._refresh_gathers
+        """Seconds for which refreshes gather into one call; none do where each takes a call of its own."""
+        return self._refresh_gathers if self._has_bulk else 0.0
 
     @property
     def is_crowded(self) -> bool:
@@ -222,9 +223,9 @@ class Loader:
                 self._board(want, entity, is_refresh=True)
 
     async def renew(self, held: Mapping[str, Entry]) -> dict[str, Result]:
-        """Fetch these again, as many as one call may ask for, at once and to nobody's cost: in the refreshes' line, and
-        from the upstream, whatever other replicas have stored. What is under way or was lately refused is left out, and
-        all of it while the upstream is backed off from: that has no result."""
+        """Fetch these again, as many as one call may ask for, at once and from the upstream, whatever other replicas
+        have stored. What is under way or was lately refused is left out, and all of it while the upstream is backed off
+        from: that has no result."""
         want = Want((), held)
         ids = [e for e in held if not (self.is_under_way(e) or self.passes_on(e))]
         ids = [entity for entity in ids if self._place(want, entity) not in self._refused]
@@ -236,7 +237,8 @@ class Loader:
         for entity in ids:
             self._seat(flight, want, entity)
         self._take_off(flight)
-        return await asyncio.shield(landed)
+        results = await asyncio.shield(landed)
+        return {entity: result for entity, result in results.items() if result != _NOT_MADE}
 
     @staticmethod
     def _place(who: "Want | Flight", entity: str) -> tuple[object, ...]:
@@ -312,6 +314,9 @@ class Loader:
             task.add_done_callback(lambda _: self._land(flight, {}))
 
     async def _fly(self, flight: Flight) -> None:
+        if flight.is_ahead:  # whoever wants it bounds them
+            self._land(flight, await self._called(flight))
+            return
         behind = flight.is_refresh and not flight.is_waited_for
         turns = self._refresh_turns if behind else self._turns
         try:
@@ -332,7 +337,6 @@ class Loader:
             for entity, (entry, watch) in flight.held.items()
             if entity in keys and watch.is_current(keys[entity])
         }
-        self.renewals += bool(held) and not (flight.is_ahead or flight.variant)
         # From here on it may bring what was true before, and no longer is.
         flight.seen = self._watch(keys.values())
         wish = Wish(tuple(keys), flight.variant, held, flight.seen, flight.fields)
@@ -341,8 +345,16 @@ class Loader:
         return await self._fleet.fetch(wish, partial(self._call, flight), is_forced=flight.is_forced)
 
     async def _call(self, flight: Flight, wish: Wish) -> dict[str, Result]:
+        self.renewals += bool(wish.held) and self._is_late(flight)
         # It has the whole time of a call, however long it stood in line: or that would look like a slow upstream.
         return await self._fetcher.fetch(wish, single=self._by_single(flight, wish))
+
+    def _is_late(self, flight: Flight) -> bool:
+        """Whether it is made for a copy that a refresher would have renewed by now: what was not asked for until it is
+        not even shown stale it leaves alone (`proxy.core.refreshing.Survey`)."""
+        if flight.is_ahead or flight.variant or flight.is_forced:
+            return False
+        return flight.is_refresh or not self._fetcher.config.freshness.stale_while_revalidate
 
     def _by_single(self, flight: Flight, wish: Wish) -> bool:
         config = self._fetcher.config
@@ -354,7 +366,7 @@ class Loader:
         """Tell the waiters; the first landing is the landing. What has no result was given up."""
         if flight.landed.done():
             return
-        results = dict.fromkeys(flight.ids, Failure("aborted")) | results
+        results = dict.fromkeys(flight.ids, _NOT_MADE) | results
         self._refreshes -= flight.is_refresh
         for entity in flight.ids:
             key = Key(self.name, entity, flight.variant)

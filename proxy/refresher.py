@@ -166,7 +166,7 @@ class _Refreshed:
         self._pace = Pace(
             batch=self._batch, seats=subject.seats, gathers=loader.gathers, interval=config.interval
         )
-        self._left_out: TTLCache[str, None] = TTLCache(_MAX_LEFT_OUT, _LEFT_OUT, timer=monotonic)
+        self._left_out: TTLCache[int, None] = TTLCache(_MAX_LEFT_OUT, _LEFT_OUT, timer=monotonic)
         self._looked_at = monotonic()
         self._renewals = loader.renewals
         self._is_over = False
@@ -181,7 +181,7 @@ class _Refreshed:
         if self._is_over or not await self._leads():
             return []
         if self._subject.lead is not None:  # another has led meanwhile
-            seconds = min(seconds, self._interval)
+            seconds = min(seconds, _LEADS * self._interval)
         self._pace.pass_time(seconds, caused=caused)
         most = max(1, int(self._pace.credit)) * self._batch
         survey = Survey(self._clock(), interval=self._interval, idle=self._subject.idle, most=most)
@@ -189,7 +189,7 @@ class _Refreshed:
         left_out = frozenset(self._left_out)
         while piece := list(islice(places, _AT_ONCE)):
             if left_out:
-                piece = [place for place in piece if place[0] not in left_out]
+                piece = [place for place in piece if hash(place[0]) not in left_out]
             survey.add(piece)
             await asyncio.sleep(0)
         self._pace.expect(
@@ -223,7 +223,7 @@ class _Refreshed:
             outcome = _outcome(held[entity], result)
             counts[outcome] = counts.get(outcome, 0) + 1
             if outcome == "failed":
-                self._left_out[entity] = None
+                self._left_out[hash(entity)] = None  # no id, which an erasure would have to find
         self._metrics.refreshed(self._loader.name, counts)
 
     def _must_not(self) -> bool:

@@ -96,8 +96,11 @@ def _add_columns(db: "Database", columns: Sequence[tuple[str, str]]) -> None:
     # Of a table that a person has dropped the registry still knows.
     tables = f"SELECT table_name FROM {REGISTRY} JOIN sqlite_master ON type = 'table' AND name = table_name"
     for (table,) in db.execute(tables).fetchall():
+        # A column of the configuration could have the name that this one has now.
+        there = {row[1].lower() for row in db.execute(f"PRAGMA table_info({quoted(table)})").fetchall()}
         for name, kind in columns:
-            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
+            if name not in there:
+                db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {name} {kind}")
 
 
 STEPS: tuple[tuple[str, Callable[["Database"], None]], ...] = (

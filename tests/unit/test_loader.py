@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from proxy.core.http.directives import RequestDirectives
+from proxy.core.policy import Asked
 from proxy.exchange import UpstreamError
 from proxy.outcomes import NotFound
+from store.entry import Entry, Key
 from tests.integration.harness import metric
-from tests.unit.world import ONE, SINGLE, populated, sources, versions, world
+from tests.unit.world import ONE, SINGLE, STALE, World, populated, sources, versions, world
 
 
 async def test_misses_of_one_loop_turn_gather_into_one_call() -> None:
@@ -278,3 +281,30 @@ async def test_a_flight_leaves_nothing_behind() -> None:
         loader: Any = there.loader
         assert (loader._flights, loader._boarding, loader._waiters) == ({}, {}, 0)
         assert len(there.store._generations) == 0
+
+
+async def test_calls_are_counted_that_a_refresher_would_have_saved() -> None:
+    async with world(freshness=STALE) as there:
+        populated(there)
+        await there.ask("1")
+        assert there.loader.renewals == 0
+        there.tick(101)
+        assert sources(await there.ask("1")) == ["stale"]
+        await there.idle()
+        assert there.loader.renewals == 1
+        # These would be made all the same.
+        await there.resolver.refresh("1")
+        await there.ask("1", asked=Asked(RequestDirectives(no_cache=True)))
+        await there.loader.renew({"1": held(there, "1")})
+        assert len(there.upstream.calls) == 5
+        assert there.loader.renewals == 1
+        # Of what was not asked for until it is not even shown stale nobody knows that it is used.
+        there.tick(1000)
+        assert sources(await there.ask("1")) == ["miss"]
+        assert there.loader.renewals == 1
+
+
+def held(there: World, entity: str) -> Entry:
+    entry = there.store.memory.look_at(Key("user", entity))
+    assert entry is not None
+    return entry

@@ -11,7 +11,7 @@ WITH given AS MATERIALIZED (
     WHERE leases.resource = $1 AND leases.external_id = fence.external_id
 ), before AS MATERIALIZED (
     -- To be compared with what is stored, not locked: what others store meanwhile makes the difference larger.
-    SELECT held.{external} AS external_id, held.version + (held.invalidated <> 0)::integer AS version
+    SELECT held.{external} AS external_id, held.version + (held.invalidated = 1)::integer AS version
     FROM given JOIN {table} AS held ON held.{external} = given.external_id
 ), stored AS (
     INSERT INTO {table} AS held (id, {external}, {columns})
@@ -23,7 +23,7 @@ WITH given AS MATERIALIZED (
     source_version = coalesce(excluded.source_version, {known})
     RETURNING held.{external}, held.id::text, held.version AS now{local}
 ), logged AS (
-    -- Others have in memory what has stood here; of a husk they have nothing.
+    -- Others have in memory what has stood here; of what was invalidated they have nothing.
     INSERT INTO handshake_proxy.changes (resource, external_id, kind, origin)
     SELECT $1, stored.{external}, 'changed', {origin}
     FROM stored LEFT JOIN before ON before.external_id = stored.{external}
