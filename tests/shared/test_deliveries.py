@@ -1,6 +1,7 @@
 """Messages of owners: whichever replica takes one, it counts for all of them."""
 
 import asyncio
+import time
 
 from store.effects import Applied, Delivery, Effect, Forget, Keep, Replace
 from store.entry import Entry, Key, Write
@@ -96,3 +97,12 @@ async def test_what_is_remembered_no_longer_is_taken_away(replicas: Two, databas
         await one.apply(A, lambda _held: Keep(), Delivery(f"m{number}", NOW, -1.0))
     await apply(one, Keep(), "last")
     assert database.sql("SELECT id FROM handshake_proxy.deliveries") == ["last"]
+
+
+async def test_a_row_says_when_an_event_has_named_its_version(replicas: Two) -> None:
+    one, other = replicas
+    await put(one, leased("a", None))
+    await apply(one, Forget("2"))
+    row = (await other.get_many([A]))[A]
+    assert row.source_version == "2"
+    assert abs(row.received_at - time.time()) < 60

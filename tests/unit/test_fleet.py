@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.fleet import Fleet
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, Missing, Result, Wish
-from store.entry import Entry, Key
+from store.applying import NAMED_FOR
+from store.entry import AT_LEAST, Entry, Key
 from store.generation import Generations
 from store.shared import Claim
 from store.sharing import Sharing
@@ -77,6 +79,7 @@ class World:
         self.metrics = Metrics()
         self.calls: list[tuple[tuple[str, ...], int | None]] = []
         self.held: list[set[str]] = []
+        self.named: list[dict[str, str]] = []
         self.slept = 0.0
         self.says: Callable[[str], Result] = lambda entity: Loaded(row(entity), stored=True)
         self.fleet = Fleet(
@@ -98,6 +101,7 @@ class World:
     async def _call(self, wish: Wish) -> dict[str, Result]:
         self.calls.append((tuple(wish.ids), wish.lease))
         self.held.append(set(wish.held))
+        self.named.append(dict(wish.named))
         return {entity: self.says(entity) for entity in wish.ids}
 
     async def _sleep(self, seconds: float) -> None:
@@ -248,3 +252,23 @@ async def test_the_wait_leaves_most_of_a_calls_time(of_a_call: float, seconds: f
     sharing: Any = Leases()
     fleet = Fleet("user", sharing, timeout=of_a_call, metrics=Metrics(), clock=lambda: NOW)
     assert fleet._seconds == pytest.approx(seconds)
+
+
+async def test_what_an_event_has_named_to_another_replica_is_known_for_a_while(world: World) -> None:
+    def named(entity: str, version: str | None, *, seconds_ago: float) -> Entry:
+        return replace(row(entity, None), source_version=version, received_at=NOW - seconds_ago)
+
+    world.leases.rows = {
+        "a": named("a", "8", seconds_ago=1),
+        "b": named("b", "8", seconds_ago=NAMED_FOR),
+        "c": named("c", AT_LEAST + "8", seconds_ago=1),
+        "d": named("d", None, seconds_ago=1),
+    }
+    await world.fetch(*"abcde")
+    assert world.named == [{"a": "8", "c": "8"}]
+
+
+async def test_what_is_passed_over_for_being_older_needs_no_lease(world: World) -> None:
+    world.says = lambda entity: Loaded(row(entity), stored=True, collapsed=entity == "a")
+    await world.fetch("a", "b")
+    assert world.leases.released == [("a",)]
