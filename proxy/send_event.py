@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 from config.errors import ConfigError, Problem
 from config.webhook_secrets import load
 from proxy.core.json_split import decode
+from proxy.core.problem import CONTENT_TYPE
 from proxy.signatures import is_message_id, sign
 
 _PATH: Final = "/v1/events"
 # What the listener takes (proxy/web/json_body.py).
 _MOST_BYTES: Final = 1024 * 1024
+# Of an answer that says what is wrong: more is none of ours.
+_MOST_SAID: Final = 16 * 1024
 # Seconds: the least that the standard recommends ("Request timeouts").
 _TIMEOUT: Final = 15.0
 
@@ -61,11 +64,13 @@ def send(file: Path | None, *, to: str, secret_file: Path, message_id: str | Non
         sys.stderr.write(f"not sent: {why}\n")
         return 1
     try:
-        status = _post(target, sign(secret, message_id, int(time.time()), body), body.encode())
+        status, why_not = _post(target, sign(secret, message_id, int(time.time()), body), body.encode())
     except (OSError, http.client.HTTPException) as error:
         sys.stderr.write(f"not delivered: {type(error).__name__} {message_id}\n")
         return 1
     sys.stdout.write(f"{status} {message_id}\n")
+    if why_not:
+        sys.stderr.write(f"not taken: {why_not}\n")
     return 0 if http.client.OK <= status < http.client.MULTIPLE_CHOICES else 1
 
 
@@ -87,10 +92,20 @@ def _event(file: Path | None) -> str:
     return body.decode()
 
 
-def _post(target: _Target, fields: dict[str, str], body: bytes) -> int:
+def _post(target: _Target, fields: dict[str, str], body: bytes) -> tuple[int, str]:
+    """The status of the answer, and what it says is wrong, in one line: it quotes nothing of the event (RFC 9457)."""
     connection = target.connect()
     try:
         connection.request("POST", target.path, body, {"Content-Type": "application/json", **fields})
-        return connection.getresponse().status
+        response = connection.getresponse()
+        said = response.read(_MOST_SAID)
     finally:
         connection.close()
+    if response.getheader("content-type") != CONTENT_TYPE.decode():
+        return response.status, ""
+    try:
+        problem = decode(said)
+    except (ValueError, RecursionError):
+        return response.status, ""
+    detail = problem.get("detail") if isinstance(problem, dict) else None
+    return response.status, detail if isinstance(detail, str) and detail.isprintable() else ""
