@@ -145,6 +145,7 @@ async def test_what_is_too_old_and_what_was_delivered_are_refused_after_a_restar
         assert source.fetched["u"] == 1
 
 
+@pytest.mark.slow
 async def test_under_load_no_request_that_begins_after_the_acknowledgement_sees_what_was_before(
     tmp_path: Path,
 ) -> None:

@@ -18,7 +18,7 @@ from tests.integration.signed import event, send, tell, webhooks
 
 USER = RESOURCES["user"] | {"source_version": "/version"}
 CLIENTS = 8
-EVENTS = 150
+EVENTS = 60
 
 
 @asynccontextmanager
