@@ -37,6 +37,7 @@ from proxy.refresher import Subject as Refreshed
 from proxy.resolver import Resolver
 from proxy.signatures import Verifier
 from proxy.steady import SteadyClock
+from proxy.stores import filled_by
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
 from proxy.web.bulk import BulkHandler
@@ -192,7 +193,8 @@ def events(parts: Parts, known: Mapping[str, Resource]) -> Events:
     """What messages of the owners are done to."""
     subjects = {}
     for name, resource in known.items():
-        refetching = Refetching(_refetch(resource), clock=parts.monotonic)
+        refetch = resource.resolver.refetch if _may_ask_for_itself(parts, name) else _skip
+        refetching = Refetching(refetch, clock=parts.monotonic)
         resource.resolver.on_let_go = refetching.not_any_more
         subjects[name] = Subject(
             resource.config, resource.answer_shape, refetching, parts.config.limits.cached_response
@@ -200,11 +202,14 @@ def events(parts: Parts, known: Mapping[str, Resource]) -> Events:
     return Events(subjects, parts.store, on_invalidated=parts.invalidations.note, clock=parts.clock)
 
 
-def _refetch(resource: Resource) -> Callable[[str], None]:
-    # Where callers lend their credentials to fills, the proxy's own call would be answered as nobody's.
-    if resource.config.sharing == "service" and resource.upstream.config.credential_file is None:
-        return lambda _entity: None
-    return resource.resolver.refetch
+def _may_ask_for_itself(parts: Parts, name: str) -> bool:
+    """Whether the proxy may fetch what no request has asked for: where callers lend their credentials to fills, its own
+    call would be answered as nobody's."""
+    return filled_by(parts.config, name) != "callers"
+
+
+def _skip(_entity: str) -> None:
+    """Fetch nothing behind: the next request does."""
 
 
 def webhooks(parts: Parts, taking: Events, listen: Address, secret_file: Path) -> WebhookRouter:
@@ -323,8 +328,7 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         own_for=config.freshness.ttl if has_own_copies(config) else None,
     )
     own_credential = upstream.config.credential_file is not None
-    # Where callers lend their credentials to fills, the proxy's own call would be answered as nobody's.
-    if config.sharing != "service" or own_credential:
+    if _may_ask_for_itself(parts, name):
         _have_looked_after(parts, config, loader, resolver, upstream)
     return Resource(
         name=name,

@@ -30,7 +30,7 @@ def fuzz_one(data: bytes) -> None:
     assert _is_object(item)
     assert _is_object(patch)
     after, changes = plain_json.read(merged), plain_json.read(patch)
-    assert _plain(after) == _merged(_plain(plain_json.read(item)), _plain(changes))
+    assert _plain(after) == reference(_plain(plain_json.read(item)), _plain(changes))
     assert isinstance(changes, plain_json.Members)
     named = changes.last()
     kept, left = (
@@ -56,7 +56,8 @@ def _plain(value: object) -> object:
     return (value,) if isinstance(value, plain_json.Number) else value
 
 
-def _merged(target: object, patch: object) -> object:
+def reference(target: object, patch: object) -> object:
+    """MergePatch as RFC 7396 section 2 writes it down."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -64,5 +65,5 @@ def _merged(target: object, patch: object) -> object:
         if value is None:
             result.pop(name, None)
         else:
-            result[name] = _merged(result.get(name), value)
+            result[name] = reference(result.get(name), value)
     return result
