@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-webhooks bench-refresher bench-fleet crash soak format lock clean image test-image docs dashboards fuzz audit sbom
+.PHONY: help demo test test-slow check checkov bench bench-quick bench-hitpath bench-sizing bench-shared bench-webhooks bench-refresher bench-fleet crash conformance soak format lock clean image test-image docs dashboards fuzz audit sbom
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,6 +130,9 @@ CRASH_SEED  ?= 1
 
 crash: $(STAMP) ## kill the proxy under load 100 times (CRASH_KILLS, CRASH_SEED), and see what it remembers
 	@$(BIN)/python -m tests.crash --kills $(CRASH_KILLS) --seed $(CRASH_SEED) $(CRASH_ARGS)
+
+conformance: $(STAMP) ## an independent suite of HTTP caching against the proxy: what passes, and what fails with its reason
+	@$(BIN)/python -m tests.conformance
 
 format: $(STAMP) ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .

@@ -36,6 +36,11 @@ resources:
     id: /id
     bulk: {{path: {bulk}, ids: /userIds, items: /users, count: /count}}
     single: {{path: "/users/{{id}}"}}
+  page:
+    upstream: main
+    id: null
+    single: {{path: "/businesses/{{rest*}}"}}
+    freshness: {{ttl: 1h}}
 handshake: {{listen: "127.0.0.1:0"}}
 ops: {{listen: "127.0.0.1:0"}}
 log: {{level: error}}
@@ -117,9 +122,11 @@ async def measure(server: LaneServer, address: str) -> list[Figure]:
     bare = Bare({plain: b"x" * 400}, sink)
     traced = [plain[:-2] + b"x-request-id: %08d\r\n\r\n" % number for number in range(_CALLS)]
     spread = [get(address, f"/users/u{number % _USERS}") for number in range(_CALLS)]
+    page = get(address, "/businesses/b1")
+    pages = [get(address, f"/businesses/b{number % _USERS}") for number in range(_CALLS)]
     bulks = {count: users(address, 0, count) for count in (1, 10, 100)}
     varied = [users(address, 37 * number, 100) for number in range(_CALLS // 10)]
-    for request in (plain, *bulks.values()):
+    for request in (plain, page, *bulks.values()):
         for _ in range(3):
             connection.data_received(request)
     parser = connection._parser._parser  # type: ignore[union-attr] # noqa: SLF001 - it is what is measured
@@ -140,9 +147,11 @@ async def measure(server: LaneServer, address: str) -> list[Figure]:
         cost("aiohttp's parser alone, for a GET", parse, traced),
         cost("GET with a field that differs each time", receive, traced),
         cost(f"GET of one of {_USERS:,}", receive, spread),
+        cost("GET of an opaque target, known by its bytes", receive, [page] * _CALLS),
+        cost(f"GET of one of {_USERS:,} opaque targets", receive, pages),
         cost("bulk of 100, never the same", receive, varied),
     ]
-    expected = _ROUNDS * (_CALLS * 7 + len(varied))
+    expected = _ROUNDS * (_CALLS * 9 + len(varied))
     if sink.writes - before != expected:
         raise RuntimeError(f"{sink.writes - before} of {expected} requests were answered on the lane")
     return figures
@@ -150,7 +159,7 @@ async def measure(server: LaneServer, address: str) -> list[Figure]:
 
 async def _run() -> list[Figure]:
     services = Services()
-    populate(services, _USERS, 0)
+    populate(services, _USERS, _USERS)
     await services.start()
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "config.yaml"
@@ -160,6 +169,7 @@ async def _run() -> list[Figure]:
         try:
             address = addresses["upstreams.main"]
             await load(address, lambda number: users(address, number * 100, 100), count=_USERS // 100)
+            await load(address, lambda number: get(address, f"/businesses/b{number}"), count=_USERS)
             return await measure(cast("LaneServer", app._serving[0]), address)  # noqa: SLF001
         finally:
             await app.stop()

@@ -10,9 +10,6 @@ from config.json_pointer import Pointer
 from config.path_template import PathTemplate
 from config.units import Kind
 
-LATER: Final = "a later version"
-"""When a key that is marked `later` gets its behaviour."""
-
 
 class Section(BaseModel):
     """One map of the configuration: unknown keys are errors, values never change."""
@@ -21,16 +18,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
-def key(default: Any, doc: str, *, later: bool = False, secret: bool = False) -> Any:
-    """Declare one key: its default (`...` when it is required) and its documentation.
-
-    `later` marks a key (or a whole section) that is accepted but whose behaviour arrives in a later version. `secret`
-    keeps the value out of reprs.
-    """
-    extra: dict[str, Any] = {}
-    if later:
-        extra = {"arrives": LATER}
-    return Field(default, description=doc, json_schema_extra=extra, repr=not secret)
+def key(default: Any, doc: str, *, secret: bool = False) -> Any:
+    """Declare one key: its default (`...` when it is required) and its documentation. `secret` keeps the value out of
+    reprs."""
+    return Field(default, description=doc, repr=not secret)
 
 
 def reject_bool(value: object) -> object:

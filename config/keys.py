@@ -1,4 +1,4 @@
-"""The keys of the model as data: for messages, the reference page and the list of what arrives later."""
+"""The keys of the model as data: for messages, the reference page and whoever looks at each value."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +24,6 @@ class Key:
     """The model that declares it."""
     inner: type[Section] | None
     """The model of the map that stands there, if it is one."""
-    arrives: str | None
-    """When its behaviour arrives, if it is not there yet; inherited from the section around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,46 +32,30 @@ class Leaf:
 
     path: Path
     value: Any
-    key: Key
-    is_set: bool
-    """Whether somebody gave the value, rather than the model's default."""
-
-    @property
-    def awaits(self) -> bool:
-        """Whether the behaviour of this value arrives in a later version."""
-        return self.key.arrives is not None
 
 
-def keys(section: type[Section], path: Path = (), arrives: str | None = None) -> Iterator[Key]:
+def keys(section: type[Section], path: Path = ()) -> Iterator[Key]:
     """Every key of a section and of those inside it, in the order of declaration."""
     for name, field in section.model_fields.items():
         inner, is_named = _inner(field.annotation)
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        when = str(extra["arrives"]) if "arrives" in extra else arrives
-        found = Key((*path, name), field, section, inner, when)
+        found = Key((*path, name), field, section, inner)
         yield found
         if inner is not None:
             below = (*found.path, NAME) if is_named else found.path
-            yield from keys(inner, below, when)
+            yield from keys(inner, below)
 
 
-def leaves(config: Section) -> Iterator[Leaf]:
-    """Every value of a configuration, in the order of the keys."""
-    known = {key.path: key for key in keys(type(config))}
-    yield from _leaves(config, (), (), known)
-
-
-def _leaves(section: Section, path: Path, general: Path, known: dict[Path, Key]) -> Iterator[Leaf]:
-    for name in type(section).model_fields:
+def leaves(section: Section, path: Path = ()) -> Iterator[Leaf]:
+    """Every value of a section and of those inside it, in the order of the keys."""
+    for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        key = known[(*general, name)]
         if isinstance(value, Section):
-            yield from _leaves(value, (*path, name), key.path, known)
-        elif isinstance(value, dict) and key.inner is not None:
+            yield from leaves(value, (*path, name))
+        elif isinstance(value, dict) and _inner(field.annotation)[0] is not None:
             for entry, inner in value.items():
-                yield from _leaves(inner, (*path, name, entry), (*key.path, NAME), known)
+                yield from leaves(inner, (*path, name, entry))
         else:
-            yield Leaf((*path, name), value, key, name in section.model_fields_set)
+            yield Leaf((*path, name), value)
 
 
 def section_at(root: type[Section], path: Path) -> type[Section] | None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from config import yaml_text
 from config.address import Address
-from config.effective import awaited, effective
+from config.effective import effective
 from config.environment import Setting, apply, settings
 from config.errors import ConfigError, Problem, SecretUnreadable
 from config.keys import leaves
@@ -31,7 +31,6 @@ __all__ = [
     "SecretUnreadable",
     "effective",
     "load",
-    "not_yet",
     "ops_address",
 ]
 
@@ -84,13 +83,6 @@ def ops_address(path: Path | None, environ: Mapping[str, str]) -> Address:
         return OpsConfig.model_validate(document["ops"]).listen
     except ValidationError as error:
         raise ConfigError([Problem("ops.listen", detail["msg"]) for detail in error.errors()]) from None
-
-
-def not_yet(config: Config) -> list[str]:
-    """Dotted paths of the keys that somebody set, but whose behaviour arrives in a later version."""
-    document = _default()
-    document["upstreams"]["main"]["url"] = "http://main.invalid"  # any: the built-in has none
-    return awaited(config, Config.model_validate(document))
 
 
 def _default() -> dict[str, Any]:

@@ -111,8 +111,8 @@ class ResourceConfig(Section):
     )
     id: Pointer | None = key(
         None,
-        "Where an item has its id, such as `/id`. null: the resource is opaque, its bodies are not looked into (until "
-        "a later version such a resource is passed through, not cached).",
+        "Where an item has its id, such as `/id`. null: the resource is opaque. Its bodies are not looked into, and "
+        "its responses are kept by target and query as RFC 9111 says (docs/http-cache.md); it needs `single`.",
     )
     columns: dict[ColumnName, Pointer] = key(
         {},

@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from config.address import Address
-from config.fields import Count, CountOrZero, Ratio, SecretPath, Section, key
+from config.fields import Count, CountOrZero, Ratio, SecretPath, Section, Share, key
 from config.units import Duration, PositiveDuration, PositiveSize, parse_duration, parse_size
 from config.url import OtlpUrl, PostgresUrl, StoreUrl
 
@@ -111,6 +111,11 @@ class MemoryConfig(Section):
     """The first tier."""
 
     max_bytes: PositiveSize = key(parse_size("64MiB"), "Bound of what is held in memory, overhead included.")
+    opaque: Share = key(
+        0.5,
+        "The part of `max_bytes`, less the fast lane's, that responses of opaque resources may take, where there are "
+        "such; the rest is for entities.",
+    )
     warm: CountOrZero = key(
         0,
         "Entities of the database that a start loads into memory behind readiness, those that were used last; 0: none. "

@@ -99,6 +99,16 @@ class PathTemplate(TextValue):
         value = raw_path[len(self._prefix) : len(raw_path) - len(self._suffix)]
         return _segment_id(value) if self._kind is _Kind.SEGMENT else _rest_id(value)
 
+    def claims(self, raw_path: bytes) -> bool:
+        """Whether a path, as it stood on the wire, is one whose responses are cached, whatever id it names: what
+        `match` takes, and of `{name*}` all that begins so, the prefix alone too. Not what the upstream may resolve to
+        another path (`.` and `..`)."""
+        if self._kind is not _Kind.REST:
+            return self.match(raw_path) is not None
+        return raw_path.startswith(self._prefix) and not any(
+            _is_dots(segment) for segment in raw_path.decode("latin-1").split("/")
+        )
+
     def expand(self, id: str) -> str:  # noqa: A002 - the field's name for it everywhere
         """The path of an entity, percent-encoded; `match` gives `id` again. A literal path is itself.
 

@@ -106,8 +106,6 @@ HANDSHAKE_OPS__LISTEN=0.0.0.0:9464
 ```
 
 ## Keys
-
-A key that says so is accepted and checked, but has no effect yet.
 """
 
 
@@ -123,7 +121,7 @@ def page() -> str:
     parts = [_INTRO, "### At the top\n", _table(groups.pop(()))]
     for path, group in groups.items():
         about = parents[path[:-1] if path[-1] == NAME else path]
-        parts.append(f"### `{'.'.join(path)}`\n\n{_description(about)}\n")
+        parts.append(f"### `{'.'.join(path)}`\n\n{about.field.description}\n")
         parts.append(_table(group))
     return "\n".join(parts).rstrip() + "\n"
 
@@ -139,16 +137,11 @@ def _table(group: Sequence[Key]) -> str:
             f"`{name}`",
             type_name(found.field.annotation, found.field.metadata),
             default,
-            _description(found),
+            found.field.description or "",
             f"`{variable_of(found.path)}`",
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _description(found: Key) -> str:
-    text = found.field.description or ""
-    return f"{text} **Arrives in {found.arrives}.**" if found.arrives else text
 
 
 def _shown(default: Any) -> str:

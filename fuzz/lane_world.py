@@ -1,4 +1,4 @@
-"""A small world behind a listener: two resources, some entities held, and an upstream that is played.
+"""A small world behind a listener: resources, some entities held, and an upstream that is played.
 
 It is wired as the program wires it. The ids say what they stand for: `HELD`, `OTHER`.
 """
@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 from config.model import Config
-from proxy import wiring
+from fuzz.lane_pages import answer
+from proxy import transparent, wiring
 from proxy.core.budget import Budget
 from proxy.core.http.fields import RawField, render
 from proxy.core.policy import usable_until
@@ -24,6 +25,7 @@ from proxy.steady import SteadyClock
 from proxy.supervisor import Supervisor
 from proxy.tunnel import Tunnel
 from proxy.upstream import Upstream
+from proxy.web.sharing import CredentialKey
 from store.entry import Entry, Key, Write
 from store.memory import MemoryTier
 from store.tiered import TieredStore
@@ -35,8 +37,9 @@ HELD = ("a", "b", "c", "é", "x y", "big", "edge", "huge", "v", "stale", "gone",
 `huge` more; `v` varies; `gone` is an absence, `husk` was invalidated, `bad` has a field that fits into no head, and
 `new` seems to come from the future."""
 OTHER = ("d", "none", "slow", "error")
-"""`d` is at the upstream alone, `none` is nowhere; for the others the upstream takes a second, or fails."""
-_SLOW = 1.0
+"""`d` is at the upstream alone, `none` is nowhere; for the others the upstream takes a good second, or fails."""
+_SLOW = 1.0625
+"""Seconds. A little more than who has something stale waits: of two timers at one time either may go first."""
 _MEMORY = 2**18
 """Bytes that the lane's table has a part of, so small that it has to make room."""
 _USER = {
@@ -65,10 +68,14 @@ _NOTE = {
     "bulk": {**_USER["bulk"], "path": "/n", "duplicates": "once"},  # type: ignore[dict-item]
     "single": {"path": "/n/{id}"},
 }
+_PAGE = {
+    "freshness": {"ttl": 0, "stale_while_revalidate": 5, "stale_if_error": 60},
+    "single": {"path": "/pages/{rest*}"},
+}
 CONFIG = Config.model_validate(
     {
         "upstreams": {"main": {"url": "http://up.invalid", "listen": "127.0.0.1:0"}},
-        "resources": {"user": _USER, "team": _TEAM, "note": _NOTE},
+        "resources": {"user": _USER, "team": _TEAM, "note": _NOTE, "page": _PAGE},
         "memory": {"max_bytes": _MEMORY},
         "limits": {"bulk_body": 1024, "buffered": 80 * 1024, "header_bytes": 512},
     }
@@ -120,6 +127,7 @@ class _Exchange:
     def __init__(self, upstream: "PlayedUpstream") -> None:
         self._upstream = upstream
         self._sent = bytearray()
+        self._page: bytes | None = None
         self._tunnel: Tunnel | None = None
 
     async def send_head(self, head: bytes, body: bytes = b"") -> None:
@@ -132,22 +140,26 @@ class _Exchange:
     async def end_request(self, *, chunked: bool = False) -> None:
         self._sent += b"<last chunk>" if chunked else b""
 
-    async def receive_head(self, _method: str, *, upgrade: bool = False) -> ResponseHead:
+    async def receive_head(self, _method: str, *, upgrade: bool = False, **_: object) -> ResponseHead:
         sent = bytes(self._sent)
         line = sent.partition(b"\r\n")[0]
         if b"slow" in line:
             await asyncio.sleep(_SLOW)
         if b"error" in line:
             raise UpstreamError("connect")
+        page = answer(sent, self._upstream.version)
+        if page is not None:
+            head, self._page = page
+            return head
         if upgrade:
             return ResponseHead(101, b"", ((b"Upgrade", b"websocket"),), chunked=False, version=(1, 1))
         return ResponseHead(200, b"OK", ((b"X-Seen", b"%d" % len(sent)),), chunked=False, version=(1, 1))
 
     def arrived(self) -> bytes | None:
-        return bytes(self._sent)
+        return bytes(self._sent) if self._page is None else self._page
 
     async def body(self) -> AsyncIterator[bytes]:
-        yield bytes(self._sent)
+        yield bytes(self._sent) if self._page is None else self._page
 
     def tunnel(self) -> tuple[Tunnel, "_Echo"]:
         self._tunnel = Tunnel.on(_Reading())
@@ -196,6 +208,7 @@ class PlayedUpstream:
     name = "main"
     via = b"here"
     host = b"up"
+    origin = b"http://up"
     spans = None
 
     def __init__(self, metrics: Metrics) -> None:
@@ -270,6 +283,7 @@ class World:
         )
         for entry in _HELD:
             self.store.put(Write(entry, {}))
+        self.responses = MemoryTier(2**24, clock=self.clock, on_evict=metrics.evicted)
         self.buffered = Budget(CONFIG.limits.buffered)
         upstream = cast("Upstream", self.upstream)
         parts = wiring.Parts(
@@ -288,16 +302,23 @@ class World:
             wall=self.clock,
             monotonic=time,
             rng=lambda: 0.0,
+            credentials=CredentialKey(None, made=b"fuzz"),
+            responses=self.responses,
         )
         self._known = wiring.resources(parts)
-        self.handler: Handler = wiring.transparent(parts, self._known, upstream)
-        lane = wiring.lane(parts, self._known, upstream)
+        router, lane = transparent.listener(parts, self._known, upstream)
+        self.handler: Handler = router
         assert lane is not None
         self.lane: Lane = lane
 
     def clock(self) -> float:
         """The wall's time, in epoch seconds."""
         return START + self._time()
+
+    def drop(self) -> None:
+        """Nothing is in memory any more."""
+        self.store.memory.clear()
+        self.responses.clear()
 
     async def invalidate(self, entity: str) -> None:
         """What an unsafe method does."""

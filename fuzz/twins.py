@@ -122,7 +122,7 @@ class Twin:
         elif step.verb == "renew":
             self.world.renew(step.told)
         elif step.verb == "drop":
-            self.world.store.memory.clear()
+            self.world.drop()
         elif step.verb == "sweep":
             self.world.lane.table.sweep()
         elif step.verb == "drain":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from config.address import Address
 from config.model import Config
-from proxy import wiring
+from proxy import transparent, wiring
 from proxy.auditor import Auditor
 from proxy.core.budget import Budget
 from proxy.core.policy import usable_until
@@ -35,6 +35,7 @@ from proxy.web.ops import OpsHandler
 from proxy.web.resource import Resource
 from proxy.web.webhooks import ROUTE as EVENTS_ROUTE
 from proxy.wiring import Parts, limits_of
+from store.census import stale_in
 from store.entry import Entry
 
 if TYPE_CHECKING:
@@ -152,15 +153,16 @@ class App:
             wall=self._wall,
             monotonic=self._monotonic,
             rng=self._rng,
+            credentials=wiring.credential_key(self.config),
             tracing=tracing,
             auditor=auditor,
             refresher=refresher,
+            responses=self._storage.responses,
         )
         known = wiring.resources(parts)
         for name, upstream in upstreams.items():
-            router = wiring.transparent(parts, known, upstream)
+            router, lane = transparent.listener(parts, known, upstream)
             listen = self.config.upstreams[name].listen
-            lane = wiring.lane(parts, known, upstream)
             if lane is not None:
                 self._tables.append(lane.table)
             self._serving.append(await self._listen(f"upstreams.{name}", router, listen, lane))
@@ -291,11 +293,17 @@ class App:
         """Set what is not counted where it happens: sizes and states, as of now."""
         tiers = self._storage.tiers
         stats = await tiers.stats()
+        entities, stale, memory = stats.entities, stats.stale, stats.memory_bytes
+        responses = self._storage.responses
+        if responses is not None:
+            entities = {**entities, **responses.counts()}
+            stale = {**stale, **await stale_in(responses, self._clock())}
+            memory += responses.bytes
         self.metrics.store_sizes(
-            entities={name: stats.entities.get(name, 0) for name in self.config.resources},
-            stale={name: stats.stale.get(name, 0) for name in self.config.resources},
+            entities={name: entities.get(name, 0) for name in self.config.resources},
+            stale={name: stale.get(name, 0) for name in self.config.resources},
             invalidation_lag=stats.invalidation_lag,
-            memory=stats.memory_bytes + sum(table.bytes for table in self._tables),
+            memory=memory + sum(table.bytes for table in self._tables),
             memory_max=self.config.memory.max_bytes,
             store=stats.database_bytes,
             store_max=self.config.store.max_bytes,

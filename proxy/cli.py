@@ -134,14 +134,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_until_told(config: "Config") -> None:
-    from config.load import not_yet  # noqa: PLC0415
     from proxy.app import App  # noqa: PLC0415 - the other commands don't need to wait for it
     from proxy.log import configure, logger  # noqa: PLC0415
 
     configure(config.log.level, config.log.format)
     log = logger()
-    if later := not_yet(config):
-        log.warning("config_not_in_effect_yet", keys=later)
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -176,12 +173,9 @@ def _run(work: Coroutine[None, None, None]) -> None:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    from config.load import effective, not_yet  # noqa: PLC0415 - likewise
+    from config.load import effective  # noqa: PLC0415 - likewise
 
-    config = _load(arguments)
-    print(effective(config), end="")
-    for path in not_yet(config):
-        print(f"# {path}: accepted, takes effect in a later version", file=sys.stderr)
+    print(effective(_load(arguments)), end="")
     return 0
 
 

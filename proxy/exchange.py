@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from proxy.bodies import read_some
 from proxy.core.http.fields import RawField, is_safe_value, tokens, values
+from proxy.head_first import HeadFirst
 from proxy.tunnel import Tunnel
 
 # Field lines that an upstream may send; more is a broken server.
@@ -34,7 +35,7 @@ _FIELD_OVERHEAD = 4
 # A log-in that some servers take for the connection's, whosever request comes next on it (RFC 4559 section 6).
 _CONNECTION_BOUND = re.compile(rb"(?im)^authorization:[ \t]*(?:ntlm|negotiate)\b")
 
-_SWITCHING = 101
+_CONTINUE, _SWITCHING = 100, 101
 _BODILESS = frozenset({204, 304})
 CUT = frozenset({"disconnected", "reset"})
 """Reasons that the connection has ended by itself."""
@@ -42,6 +43,9 @@ AGAIN_IN = 1.0
 """Seconds after which it is worth asking again where too many ask at a time."""
 # The process, or its host, has run out of what a connection takes. The upstream was not asked.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+
+OnInterim = Callable[[int, bytes, tuple[RawField, ...]], None]
+"""Told of an interim response: its status, reason phrase and fields."""
 
 Reason = Literal[
     "dns",
@@ -163,10 +167,21 @@ class Exchange:
                 await self._writer.write(b"0\r\n\r\n")
         self._is_sent = True
 
-    async def receive_head(self, method: str, *, upgrade: bool = False) -> ResponseHead:
-        """Wait for the final response head; interim responses are dropped. `upgrade`: a 101 is final, too."""
+    async def receive_head(
+        self,
+        method: str,
+        *,
+        upgrade: bool = False,
+        forgiving: bool = False,
+        on_interim: OnInterim | None = None,
+    ) -> ResponseHead:
+        """Wait for the final response head; interim responses are dropped, but for those that `on_interim` is told of.
+
+        `upgrade`: a 101 is final, too. `forgiving`: what follows the response is no fault of the response.
+        """
         try:
-            message, payload = await self._final(method, upgrade=upgrade)
+            self._expect(method, forgiving=forgiving)
+            message, payload = await self._final(upgrade=upgrade, on_interim=on_interim)
         except Exception as error:
             self._failed_before_answer(error)
             raise
@@ -182,7 +197,7 @@ class Exchange:
             self._protocol.force_close()
         return ResponseHead(message.code, reason, fields, bool(message.chunked), message.version)
 
-    async def _final(self, method: str, *, upgrade: bool) -> tuple[RawResponseMessage, StreamReader]:
+    def _expect(self, method: str, *, forgiving: bool) -> None:
         self._protocol.set_response_params(
             skip_payload=method == "HEAD",
             read_until_eof=True,
@@ -191,12 +206,26 @@ class Exchange:
             max_field_size=self._header_bytes,
             max_headers=_MAX_FIELDS,
         )
+        if forgiving:
+            protocol: Any = self._protocol
+            protocol._parser = HeadFirst(protocol)  # noqa: SLF001
+
+    async def _final(
+        self, *, upgrade: bool, on_interim: OnInterim | None
+    ) -> tuple[RawResponseMessage, StreamReader]:
         for _ in range(_MAX_INTERIM + 1):
             message, payload = await self._protocol.read()
             if message.code >= 200 or (upgrade and message.code == _SWITCHING):  # noqa: PLR2004
                 return message, payload
             if message.code == _SWITCHING:  # nobody has asked for it
                 break
+            fields = tuple(message.raw_headers)
+            reason = message.reason.encode("utf-8", "surrogateescape")
+            # A 100 is an answer to an Expect that was this hop's (RFC 9110 section 10.1.1).
+            if on_interim is not None and message.code > _CONTINUE:
+                if not _is_sound(fields, reason, self._header_bytes):
+                    break
+                on_interim(message.code, reason, fields)
         raise UpstreamError("protocol")
 
     def arrived(self) -> bytes | None:

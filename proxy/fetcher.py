@@ -9,9 +9,9 @@ from proxy.core import bulk
 from proxy.core.backoff import Backoff
 from proxy.core.http.fields import RawField
 from proxy.core.http.retry_after import retry_after
-from proxy.core.http.validation import conditions, freshened, has_validator, is_about
+from proxy.core.http.validation import conditions, freshened, has_validator, is_about, without_validators
 from proxy.exchange import Fetched, Reason, UpstreamError
-from proxy.keeper import Keeper, is_own_copy, stored_fields
+from proxy.keeper import Keeper, is_own_copy
 from proxy.metrics import Metrics
 from proxy.results import Failure, Loaded, PassOn, Refused, Result, Wish
 from proxy.upstream import Upstream
@@ -178,7 +178,8 @@ class Fetcher:
                 self._keeper.drop(wish, entity)  # there is a newer answer than ours
             return self._personal(wish, found)
         self._personal_in_a_row = 0
-        fresh = self._keeper.assess(wish, fields, requested_at)
+        # Its validators are not of any item, and nothing is guessed of an answer to a POST (RFC 9110 section 9.3.3).
+        fresh = self._keeper.assess(wish, without_validators(fields), requested_at)
         if fresh is None:  # who waits for these must not wait in line, one after the other
             self._mark(wish)
         results: dict[str, Result] = {}
@@ -226,7 +227,7 @@ class Fetcher:
         if not is_gone and not fetched.ok:
             return self._not_ok(wish, fetched)
         fields = fetched.head.fields
-        fresh = self._keeper.assess(wish, fields, requested_at)
+        fresh = self._keeper.assess(wish, fields, requested_at, status=status)
         if not (is_gone or status == _OK):
             return self._pass_on(wish)[entity]
         if fresh is None:
@@ -246,7 +247,7 @@ class Fetcher:
             return self._pass_on(wish)[entity]
         if item.id != entity:
             return self._failure("invalid_answer")
-        return self._keeper.keep(wish, item, fresh, stored_fields(fields))
+        return self._keeper.keep(wish, item, fresh, fields)
 
     def _listed(self, fetched: Fetched, entity: str) -> _Listed:
         """The entity in a single's answer."""
@@ -260,12 +261,15 @@ class Fetcher:
         """A 304 (RFC 9111 section 4.3.4): the bytes that we hold, with what the 304 says of them."""
         if held.item is None:
             raise RuntimeError("only a representation has validators to ask with")
-        fields = freshened(held.headers, fetched.head.fields)
-        fresh = self._keeper.assess(wish, fields, requested_at)
+        received = fetched.head.fields
+        fields = freshened(held.headers, received)
+        # None is stored, but a cookie is for one caller, whatever it comes with (RFC 9111 section 7.3).
+        cookies = tuple(field for field in received if field[0].lower() == b"set-cookie")
+        fresh = self._keeper.assess(wish, fields + cookies, requested_at)
         if fresh is None:
             self._keeper.drop(wish, held.key.id)
             return self._pass_on(wish, {held.key.id: self.answer.item(held.item)})[held.key.id]
-        loaded = self._keeper.keep(wish, self.answer.item(held.item), fresh, stored_fields(fields))
+        loaded = self._keeper.keep(wish, self.answer.item(held.item), fresh, fields)
         return Loaded(loaded.entry, loaded.stored, validated=True)
 
     def _pass_on(self, wish: Wish, found: _Listed = None) -> dict[str, Result]:

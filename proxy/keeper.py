@@ -6,16 +6,14 @@ from msgspec.structs import replace
 
 from config.model import ResourceConfig
 from proxy.core import bulk
-from proxy.core.http.fields import RawField, end_to_end
+from proxy.core.http.fields import RawField
 from proxy.core.http.freshness import Freshness, Rules, assess, bounded, is_for_one_caller
+from proxy.core.http.storing import stored_fields
 from proxy.core.versions import as_version, compare
 from proxy.exchange import Fetched
 from proxy.results import Loaded, Missing, Wish
 from store.entry import AT_LEAST, Column, Entry, Key, Write
 from store.tiered import TieredStore
-
-# Made anew for each answer, or never replayed: a cookie belongs to the one who got it.
-_NOT_STORED = frozenset({b"age", b"content-length", b"set-cookie"})
 
 
 class Keeper:
@@ -55,11 +53,20 @@ class Keeper:
         """Whether an answer is its caller's own, as far as the origin's word counts."""
         return self._rules.origin == "honour" and is_for_one_caller(fields, self._rules.key_fields)
 
-    def assess(self, wish: Wish, fields: tuple[RawField, ...], requested_at: float) -> Freshness | None:
+    def assess(
+        self, wish: Wish, fields: tuple[RawField, ...], requested_at: float, *, status: int = 200
+    ) -> Freshness | None:
         """How an answer with these fields, which has come just now, may be used."""
         received_at = self._wall()  # Date and Expires are compared with it
         requested_at = received_at - (self._clock() - requested_at)
-        fresh = assess(fields, self._rules, requested_at=requested_at, received_at=received_at, rng=self._rng)
+        fresh = assess(
+            fields,
+            self._rules,
+            status=status,
+            requested_at=requested_at,
+            received_at=received_at,
+            rng=self._rng,
+        )
         if fresh is None or not is_own_copy(self._config, wish.variant):
             return fresh
         limits = self._config.freshness
@@ -74,7 +81,7 @@ class Keeper:
     def keep(
         self, wish: Wish, item: bulk.Item, fresh: Freshness | None, fields: tuple[RawField, ...] = ()
     ) -> Loaded:
-        """An item that came; `fresh` is None if it must not be stored."""
+        """An item that came, and its answer's fields; `fresh` is None if it must not be stored."""
         entry = self._entry(wish, item, fresh or Freshness(0.0), fields)
         if fresh is None:
             self.drop(wish, item.id)  # what may not be stored is newer than what was
@@ -133,7 +140,7 @@ class Keeper:
             lifetime=max(0.0, min(self._config.freshness.negative_ttl, lifetime)),
             absent=True,
             status=response.head.status if response else 404,
-            headers=stored_fields(response.head.fields) if response else (),
+            headers=_kept(response.head.fields, fresh) if response else (),
             last_synced_at=now,
             shareable=bool(fresh and fresh.shareable),
         )
@@ -159,10 +166,14 @@ class Keeper:
             stale_if_error=fresh.stale_if_error,
             must_revalidate=fresh.must_revalidate,
             shareable=fresh.shareable,
-            headers=fields,
+            headers=_kept(fields, fresh),
             last_synced_at=now,
             source_version=version,
         )
+
+
+def _kept(fields: tuple[RawField, ...], fresh: Freshness | None) -> tuple[RawField, ...]:
+    return stored_fields(fields, fresh.omitted if fresh else frozenset())
 
 
 def has_own_copies(config: ResourceConfig) -> bool:
@@ -174,11 +185,6 @@ def is_own_copy(config: ResourceConfig, variant: str) -> bool:
     """Whether a variant is one caller's own copy, asked for in that caller's name. Without a variant it is what the
     proxy asks for in its own name, or callers without any credential: the row, where there is one."""
     return has_own_copies(config) and bool(variant)
-
-
-def stored_fields(fields: tuple[RawField, ...]) -> tuple[RawField, ...]:
-    """The fields of a single's answer that are stored with it (RFC 9111 section 3.1)."""
-    return tuple(field for field in end_to_end(fields) if field[0].lower() not in _NOT_STORED)
 
 
 def columns_of(config: ResourceConfig, document: object) -> dict[str, Column]:

@@ -229,6 +229,11 @@ class Request:
             raise SlowBodyError from None
         return bytes(read), True
 
+    def inform(self, status: int, reason: bytes, fields: Iterable[RawField]) -> None:
+        """Write an interim response (RFC 9110 section 15.2), if the client knows such and its answer has not begun."""
+        if self.version >= (1, 1) and not self.writer.output_size and not self.disconnected:
+            self._connection.write(render(b"HTTP/1.1 %d %b" % (status, reason), fields))
+
     async def flush(self) -> None:
         """Wait while the client reads more slowly than it is written to. Raises ClientDisconnected."""
         if not self._connection.writing_paused:

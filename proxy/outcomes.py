@@ -74,7 +74,7 @@ class Resolution(Struct, frozen=True):
         return not (self.passed or self.failure or self.bypass or self.pass_on or self.unsatisfied)
 
 
-_FORWARD: dict[MissReason, str] = {
+FORWARD: Mapping[MissReason, str] = {
     "never_seen": "uri-miss",
     "evicted": "uri-miss",
     "invalidated": "uri-miss",
@@ -82,6 +82,7 @@ _FORWARD: dict[MissReason, str] = {
     "absence_expired": "stale",
     "no_cache": "request",
 }
+"""Why the upstream was asked, in the words of RFC 9211 section 2.2."""
 
 
 def representations(entries: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -156,7 +157,7 @@ def combine(decisions: Mapping[str, Decision], results: Mapping[str, Result]) ->
             continue
         counts["error"] += 1
         if forward is None and isinstance(decision, Miss | Revalidate):
-            forward = _FORWARD[decision.reason]
+            forward = FORWARD[decision.reason]
         match outcome:
             case Refused(response):
                 passed = response
@@ -177,9 +178,9 @@ def _outcome(decision: Decision, result: Result | None) -> Outcome | Refused | F
         case Absent(entry), _:
             return NotFound(entry, "negative")
         case Miss() | Revalidate(), Loaded(entry, stored, collapsed, validated):
-            return Found(entry, "miss", _FORWARD[decision.reason], stored, collapsed, validated)
+            return Found(entry, "miss", FORWARD[decision.reason], stored, collapsed, validated)
         case Miss() | Revalidate(), Missing(entry, stored, collapsed):
-            return NotFound(entry, "miss", _FORWARD[decision.reason], stored, collapsed)
+            return NotFound(entry, "miss", FORWARD[decision.reason], stored, collapsed)
         case Revalidate(entry), Failure():
             return Found(entry, "stale")
         case _, Refused() | Failure() | PassOn():

@@ -69,6 +69,16 @@ class Storage:
             )
         backing = self._backing
         entity_bytes = config.memory.max_bytes - (part_of(config.memory.max_bytes) if config.lane else 0)
+        self.responses: MemoryTier | None = None
+        """Those of opaque resources, where there are such: in a bound of their own, so that what is large does not take
+        the place of entities."""
+        if any(resource.id is None for resource in config.resources.values()):
+            # Whether or not there is a lane, which changes speed only.
+            response_bytes = int(
+                (config.memory.max_bytes - part_of(config.memory.max_bytes)) * config.memory.opaque
+            )
+            entity_bytes -= response_bytes
+            self.responses = MemoryTier(response_bytes, clock=clock, on_evict=metrics.evicted)
         self.tiers = TieredStore(
             MemoryTier(entity_bytes, clock=clock, on_evict=metrics.evicted),
             None if backing is None else backing.store,

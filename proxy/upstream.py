@@ -99,6 +99,7 @@ class Upstream:
         port = "" if self._url.is_default_port() else f":{self._url.port}"
         host = self._url.raw_host or ""
         self.host = (f"[{host}]" if ":" in host else host).encode() + port.encode()
+        self.origin = self._url.scheme.encode() + b"://" + self.host.lower()
         egress = URL(str(config.proxy)) if config.proxy else None
         self._egress = egress.with_user(None) if egress else None
         self._egress_auth = (

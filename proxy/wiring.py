@@ -11,13 +11,11 @@ from msgspec import Struct
 
 from config.address import Address
 from config.model import Config, FreshnessConfig, ResourceConfig
-from config.path_template import PathTemplate
 from config.secret_file import KEY_AT_LEAST, SecretFile
 from proxy import __version__
 from proxy.attributes import LOCAL_ATTRIBUTES
 from proxy.auditor import Auditor
 from proxy.core.budget import Budget
-from proxy.core.http.varying import Varying
 from proxy.core.policy import Limits
 from proxy.core.rate import Rate
 from proxy.entities import Entities
@@ -26,8 +24,6 @@ from proxy.fetcher import Fetcher
 from proxy.fleet import Fleet
 from proxy.invalidations import Invalidations
 from proxy.keeper import Keeper, has_own_copies
-from proxy.lane import Lane
-from proxy.lane_table import Table, part_of
 from proxy.loader import Loader
 from proxy.log import Refs, logger
 from proxy.metrics import Cache, Metrics
@@ -40,7 +36,6 @@ from proxy.steady import SteadyClock
 from proxy.stores import filled_by
 from proxy.supervisor import Supervisor
 from proxy.upstream import Upstream
-from proxy.web.bulk import BulkHandler
 from proxy.web.handshake import openapi
 from proxy.web.handshake.api import calls_of
 from proxy.web.handshake.face import Face
@@ -54,14 +49,12 @@ from proxy.web.inspector.snapshot import ROUTE as FEED_ROUTE
 from proxy.web.inspector.snapshot import Instance
 from proxy.web.observer import Observer
 from proxy.web.passthrough import PassThrough
-from proxy.web.plain import PlainBulk, PlainFaces, PlainSingle
 from proxy.web.resource import Resource
-from proxy.web.router import Router
 from proxy.web.sharing import CredentialKey, Sharing
-from proxy.web.single import SingleHandler
 from proxy.web.webhooks import PATH as EVENTS_PATH
 from proxy.web.webhooks import ROUTE as EVENTS_ROUTE
 from proxy.web.webhooks import WebhookRouter
+from store.memory import MemoryTier
 from store.tiered import TieredStore
 
 if TYPE_CHECKING:
@@ -95,7 +88,10 @@ class Parts(Struct, frozen=True):
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     rng: Callable[[], float]
+    credentials: CredentialKey
     tracing: "Tracing | None" = None
+    responses: MemoryTier | None = None
+    """Those of opaque resources are kept there, where there are such."""
     auditor: Auditor | None = None
     refresher: Refresher | None = None
 
@@ -107,55 +103,11 @@ def limits_of(freshness: FreshnessConfig) -> Limits:
 
 def resources(parts: Parts) -> dict[str, Resource]:
     """Every resource that has entities, by name."""
-    key = _credential_key(parts.config)
     return {
-        name: _resource(parts, name, config, key)
+        name: _resource(parts, name, config)
         for name, config in parts.config.resources.items()
         if config.id is not None
     }
-
-
-def transparent(parts: Parts, known: Mapping[str, Resource], upstream: Upstream) -> Router:
-    """The faces of the resources that an upstream owns, and the way through for all else."""
-    bulks: dict[tuple[str, bytes], BulkHandler] = {}
-    singles: list[tuple[PathTemplate, SingleHandler]] = []
-    for resource in known.values():
-        config = resource.config
-        if config.upstream != upstream.name:
-            continue
-        if config.bulk is not None:
-            bulks[config.bulk.method, str(config.bulk.path).encode()] = BulkHandler(resource)
-        if config.single is not None:
-            singles.append((config.single.path, SingleHandler(resource)))
-    passthrough = _passthrough(parts, upstream)
-    spans = parts.tracing.listener(upstream.config.listen) if parts.tracing else None
-    observer = Observer(
-        parts.metrics, parts.refs, buffered=parts.buffered, level=parts.config.log.level, spans=spans
-    )
-    return Router(bulks, singles, passthrough, observer, via=parts.via)
-
-
-def lane(parts: Parts, known: Mapping[str, Resource], upstream: Upstream) -> Lane | None:
-    """The fast lane before those faces; None where each request is to be seen for itself: by the log, or in a trace."""
-    config = parts.config
-    if not config.lane or config.log.level == "debug" or parts.tracing is not None:
-        return None
-    bulks: dict[tuple[bytes, bytes], PlainBulk] = {}
-    singles: list[tuple[PathTemplate, PlainSingle]] = []
-    for resource in known.values():
-        bulk, single = resource.config.bulk, resource.config.single
-        if resource.config.upstream != upstream.name:
-            continue
-        if bulk is not None and (head := resource.sharing.plain_head(body=True)):
-            bulks[bulk.method.encode(), str(bulk.path).encode()] = PlainBulk(
-                BulkHandler(resource), resource, head
-            )
-        if single is not None and (head := resource.sharing.plain_head(body=False)):
-            singles.append((single.path, PlainSingle(SingleHandler(resource), resource, head)))
-    table = Table(part_of(config.memory.max_bytes) // len(config.upstreams))
-    faces = PlainFaces(bulks, singles)
-    varying = Varying(faces.telling)
-    return Lane(faces, table, varying, parts.buffered, clock=parts.clock, starts=faces.starts)
 
 
 def handshake(parts: Parts, known: Mapping[str, Resource]) -> HandshakeRouter:
@@ -250,7 +202,8 @@ def _fleet(parts: Parts, name: str, config: ResourceConfig, fetcher: Fetcher) ->
     return Fleet(name, parts.store.sharing, timeout=fetcher.timeout, metrics=parts.metrics, clock=parts.clock)
 
 
-def _passthrough(parts: Parts, upstream: Upstream) -> PassThrough:
+def passthrough_of(parts: Parts, upstream: Upstream) -> PassThrough:
+    """What passes requests on to an upstream."""
     return PassThrough(upstream, parts.config.limits, clock=time.perf_counter)
 
 
@@ -279,14 +232,14 @@ def _have_looked_after(
         )
 
 
-def _credential_key(config: Config) -> CredentialKey:
+def credential_key(config: Config) -> CredentialKey:
     """The key that all resources tell credentials apart by. Raises SecretUnreadable."""
     path = config.sharing.key_file if config.tells_credentials_apart else None
     file = SecretFile(path, at_least=KEY_AT_LEAST) if path else None
     return CredentialKey(file, made=secrets.token_bytes(64))
 
 
-def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKey) -> Resource:
+def _resource(parts: Parts, name: str, config: ResourceConfig) -> Resource:
     def warn(event: str) -> None:
         logger().warning(event, resource=name)
 
@@ -337,8 +290,8 @@ def _resource(parts: Parts, name: str, config: ResourceConfig, key: CredentialKe
         resolver=resolver,
         request_shape=fetcher.shape,
         answer_shape=fetcher.answer,
-        sharing=Sharing(config, own_credential=own_credential, key=key, warn=warn),
-        passthrough=_passthrough(parts, upstream),
+        sharing=Sharing(config, own_credential=own_credential, key=parts.credentials, warn=warn),
+        passthrough=passthrough_of(parts, upstream),
         limits=parts.config.limits,
         buffered=parts.buffered,
         metrics=parts.metrics,

@@ -36,7 +36,7 @@ async def take(
 ) -> TieredStats:
     """The census; `database` is None where there is none, or where it failed; `at` is in epoch seconds."""
     counted: Mapping[str, int] = {} if database is None else database.stale
-    stale = await _stale(memory, at, others_than=counted)
+    stale = await stale_in(memory, at, others_than=counted)
     return TieredStats(
         memory_bytes=memory.bytes,
         memory_max_bytes=memory.max_bytes,
@@ -48,7 +48,8 @@ async def take(
     )
 
 
-async def _stale(memory: MemoryTier, at: float, *, others_than: Collection[str]) -> dict[str, int]:
+async def stale_in(memory: MemoryTier, at: float, *, others_than: Collection[str] = ()) -> dict[str, int]:
+    """Representations by resource that are past their freshness at `at` (epoch seconds)."""
     counts: Counter[str] = Counter()
     keys = memory.keys()
     for start in range(0, len(keys), _SLICE):

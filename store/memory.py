@@ -187,6 +187,10 @@ class MemoryTier:
             return None
         return [entity for entity, slot in zip(ids, slots, strict=True) if slot is None]
 
+    def variants(self, key: Key) -> list[str]:
+        """The variants of an entity that are here, but for the one that is none."""
+        return list(self._variants.get(key[:2], ()))
+
     def use(self, slots: Iterable[Slot], now: float) -> None:
         """Count these places as used, unless that was done within the last second."""
         for slot in slots:

@@ -12,13 +12,17 @@ NAMES = (
     "fields",
     "freshness",
     "http_date",
+    "invalidation",
     "json_lines",
     "json_split",
     "lane",
     "merge",
     "path_template",
+    "ranges",
+    "targeted",
     "validation",
     "variant",
+    "vary",
     "webhook_fields",
 )
 

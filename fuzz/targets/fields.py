@@ -2,6 +2,7 @@
 
 from fuzz import headers
 from proxy.core.http.fields import (
+    RawField,
     end_to_end,
     is_safe_value,
     members,
@@ -12,6 +13,7 @@ from proxy.core.http.fields import (
     via_names,
     with_trace_context,
 )
+from proxy.core.http.storing import stored_fields
 
 TOKENS = (
     *headers.TOKENS,
@@ -45,6 +47,7 @@ def fuzz_one(data: bytes) -> None:
     assert end_to_end(on) == on
     listed = {one.lower() for one in tokens(fields, b"connection")} - {b"host", b"content-length"}
     assert on == [field for field in fields if field[0].lower() not in listed and not _is_of_hop(field[0])]
+    _check_stored(fields, on)
     assert response_fields(fields, via=_VIA) == [*on, (b"Via", _VIA)]
     request = request_fields(fields, host=b"up", via=_VIA)
     assert {value for name, value in request if name.lower() == b"host"} == {b"up"}
@@ -56,6 +59,15 @@ def fuzz_one(data: bytes) -> None:
     context = with_trace_context(fields, [(b"traceparent", b"x")])
     assert [value for name, value in context if name.lower() in {b"traceparent", b"tracestate"}] == [b"x"]
     _check_head(request)
+
+
+def _check_stored(fields: list[RawField], on: list[RawField]) -> None:
+    """What goes on is stored, but for what is made anew, cookies and what is left out (RFC 9111 section 3.1)."""
+    names = {name.lower() for name, _ in fields}
+    omitted = frozenset(name for place, name in enumerate(sorted(names)) if place % 2)
+    for left_out in (frozenset(), omitted):
+        dropped = {*left_out, b"age", b"content-length", b"set-cookie"}
+        assert stored_fields(fields, left_out) == tuple(one for one in on if one[0].lower() not in dropped)
 
 
 def _is_of_hop(name: bytes) -> bool:

@@ -36,6 +36,7 @@ _PLAIN: dict[bytes, Step] = {
     b"w": Step("sweep"),
 }
 _GET = b"GET /u/a HTTP/1.1\r\nHost: h\r\n\r\n"
+_PAGE = b"GET /pages/a HTTP/1.1\r\nHost: h\r\n\r\n"
 _POST = b"POST /u HTTP/1.1\r\nHost: h\r\n"
 TOKENS = (
     b"\xff|", b"\xff&", b"\xffr", b"\xffR", b"\xff1\x05", b"\xfft\x08", b"\xffu\x0a", b"\xffi\x00", b"\xffn\x00",
@@ -59,7 +60,10 @@ TOKENS = (
     b"GET /u/a HTTP/1.1\r\nHost: h\r\nX-Request-Id: \xff#\r\n\r\n\xffM", b"\r\nX-Request-Id: 1",
     b"X-Tenant: t\r\n", b"Cookie: c=1\r\n", b"Authorization: Bearer b\r\n", b"Accept: */*\r\n",
     b'{"ids":["a","b","c"]}', b'"a"', b'"d"', b'"big"', b'"huge"', b'"none"', b'"\\u0061"', b'"ids"', b"]}", b"/slow",
-    b"/error",
+    b"/error", b"GET /pages/a", _PAGE, _PAGE + b"\xffu\x03\xffR", b"POST /pages/", b"GET /pages/", b"/pages/a?x=1",
+    b"?location=/pages/a", b"?vary=accept", b"?cache-control=max-age=3", b",stale-while-revalidate=5", b"?status=404",
+    b"?age=18", b"&expires=0", b"?set-cookie=a", b"/pages/big", b"no-store", b"public", b"/../", b"%2e%2e",
+    b"Accept: b\r\n",
 )  # fmt: skip
 
 

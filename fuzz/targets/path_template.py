@@ -36,6 +36,7 @@ def fuzz_one(data: bytes) -> None:
 def _check_match(template: PathTemplate, path: bytes) -> None:
     found = template.match(path)
     assert found == _obvious(str(template), path)
+    assert template.claims(path) == (found is not None or _is_under(str(template), path))
     if found is None:
         return
     spelled = template.expand(found).encode()
@@ -63,6 +64,17 @@ def _obvious(template: str, path: bytes) -> str | None:
         return _rest(rest)
     segment, slash, after = rest.partition(b"/")
     return _segment(segment) if slash + after == suffix.encode() else None
+
+
+def _is_under(template: str, path: bytes) -> bool:
+    """Whether a path is one of those below a `{name*}`, with no segment that leads elsewhere, be it spelled or not."""
+    head, brace, tail = template.partition("{")
+    dots = {
+        segment.lower().replace(b"%2e", b".")
+        for segment in path.split(b"/")
+        if set(segment.lower().replace(b"%2e", b".")) == {ord(".")}
+    }
+    return bool(brace) and tail.endswith("*}") and path.startswith(head.encode()) and not dots & {b".", b".."}
 
 
 def _is_spelled_well(raw: bytes) -> bool:

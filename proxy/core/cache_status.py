@@ -23,9 +23,10 @@ def forwarded(reason: str, *, stored: bool, collapsed: bool = False, fwd_status:
     return member
 
 
-def bypass(detail: str) -> bytes:
-    """Not looked up at all; `detail` is a token that says why."""
-    return b"%s; fwd=bypass; detail=%s" % (_CACHE, detail.encode())
+def bypass(detail: str, *, stored: bool = False) -> bytes:
+    """Not looked up at all; `detail` is a token that says why. What came may be `stored` all the same."""
+    member = b"%s; fwd=bypass; detail=%s" % (_CACHE, detail.encode())
+    return member + b"; stored" if stored else member
 
 
 def partial(*, hit: int, stale: int, negative: int, miss: int) -> bytes:

@@ -154,7 +154,8 @@ def _held(
         if accepted is not None and not entry.must_revalidate and -ttl <= accepted:
             return Stale(entry, "max_stale", refresh=refreshable and not backing_off)
         # Who names an age or a reserve of freshness does not want what has none (RFC 9111 section 5.2.1.1).
-        silent = directives.max_age is None and directives.min_fresh is None
+        # So does who accepts what is stale, but not as stale as this (section 5.2.1.2).
+        silent = directives.max_age is None and directives.min_fresh is None and accepted is None
         if refreshable and silent:
             return Stale(entry, "stale_while_revalidate", refresh=not backing_off)
         if backing_off and -ttl < if_error:
@@ -188,15 +189,22 @@ def windows(entry: Entry, limits: Limits) -> tuple[float, float]:
     )
 
 
-def usable_until(entry: Entry, limits: Limits, *, negative_ttl: float, at_most: float | None = None) -> float:
+def usable_until(
+    entry: Entry,
+    limits: Limits,
+    *,
+    negative_ttl: float,
+    validatable: float = 0.0,
+    at_most: float | None = None,
+) -> float:
     """When (epoch seconds) an entry is of no use any more, whatever happens: the memory tier drops it then,
     `at_most` so many seconds after receipt.
 
     An absence is held twice as long as it counts, so that the miss that follows can be told from a first one; what
-    has a validator as long as anything, so that a 304 can save its body.
+    has a validator as long as anything, and for `validatable` seconds, so that a 304 can save its body.
     """
     stale = negative_ttl if entry.absent else max(windows(entry, limits))
     if not entry.absent and has_validator(entry.headers):
-        stale = max(stale, limits.stale_if_error)
+        stale = max(stale, limits.stale_if_error, validatable)
     until = entry.received_at - entry.initial_age + entry.lifetime + stale
     return until if at_most is None else min(until, entry.received_at + at_most)

@@ -30,6 +30,8 @@ class BulkHandler:
         if config is None or resource.request_shape is None:
             raise ValueError(f"resources.{resource.name} has no bulk call")
         self.route = f"{resource.name}.bulk"
+        self.claim = config.method, str(config.path).encode()
+        """Method and path of the calls that it answers."""
         self._resource = resource
         self._config = config
         self._request = resource.request_shape

@@ -28,15 +28,13 @@ from proxy.messages import (
     Reply,
     Request,
     Streamed,
-    bodiless,
-    render_head,
 )
 from proxy.upstream import Upstream
+from proxy.web.streaming import stream
 
 if TYPE_CHECKING:
     from proxy.tracing import CallSpans
 
-_LAST_CHUNK = b"0\r\n\r\n"
 # Methods that may be sent again when a kept-alive connection turns out to be closed (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _GATEWAY_TIMEOUT = Problem(504, "The upstream did not answer in time.")
@@ -48,7 +46,7 @@ _OVERLOADED = Problem(503, "Too many requests wait for this upstream already.", 
 # chance, and the sum stays below a client's own 5 s.
 _LEAST_SECONDS = 0.5
 
-OnOutcome = Callable[[int | None], Awaitable[None]]
+OnOutcome = Callable[[ResponseHead | None], Awaitable[None]]
 
 
 class ReadAhead(Struct):
@@ -73,7 +71,7 @@ class Passage(Struct, frozen=True):
     note: bytes | None = None
     """A Cache-Status member, where a resource claims the path."""
     on_outcome: OnOutcome | None = None
-    """Called with the status before the response's head goes to the client; with None if the request was sent, at
+    """Called with the response's head before that goes to the client; with None if the request was sent, at
     least in part, and there was no response: what it has done is unknown then."""
     within: float | None = None
     """Seconds that the response's head may take, instead of the upstream's `timeout`: for a request that has spent
@@ -152,7 +150,10 @@ class PassThrough:
                 self._upstream.answered(passage.route, head.status, self._clock() - started)
                 if head.status == 101:  # noqa: PLR2004
                     return await self._tunnel(exchange, request, head)
-                keep_alive = await self._stream(exchange, request, head, passage.note)
+                fields = raw.response_fields(head.fields, via=self._via(head.version))
+                if passage.note is not None:
+                    fields.append((cache_status.NAME, passage.note))
+                keep_alive = await stream(request, head, fields, exchange, idle=self._limits.idle_timeout)
                 # An upload that goes on after the answer is of no use to anybody.
                 complete = upload is None or upload.done()
                 return Streamed(head.status, keep_alive=keep_alive and complete)
@@ -178,7 +179,7 @@ class PassThrough:
             if not (again and isinstance(error, StaleConnectionError)):
                 await tell(None)
             raise
-        await tell(head.status)
+        await tell(head)
         return head
 
     async def _send(
@@ -256,51 +257,6 @@ class PassThrough:
         except TimeoutError:
             raise UpstreamError("timeout") from None
 
-    async def _stream(
-        self, exchange: Exchange, request: Request, head: ResponseHead, note: bytes | None
-    ) -> bool:
-        """Pass a response on; says whether the client's connection may live on."""
-        fields = raw.response_fields(head.fields, via=self._via(head.version))
-        if note is not None:
-            fields.append((cache_status.NAME, note))
-        keep_alive = request.keep_alive
-        encode: Callable[[bytes], bytes] = bytes
-        has_body = not bodiless(request.method, head.status)
-        chunked = has_body and (head.chunked or not raw.values(head.fields, b"content-length"))
-        if chunked and request.version >= (1, 1):
-            fields.append((b"Transfer-Encoding", b"chunked"))
-            encode = _chunk
-        elif chunked:
-            keep_alive = False  # an HTTP/1.0 client knows the end by the close
-        writer = request.writer
-        rendered = render_head(request, head.status, head.reason, fields, keep_alive=keep_alive)
-        arrived = exchange.arrived()
-        if arrived is not None:
-            body = encode(arrived) if has_body and arrived else b""
-            end = _LAST_CHUNK if encode is _chunk else b""
-            if len(body) > FREE:  # put together with its head it would be in memory twice
-                await writer.write(rendered, drain=False)
-                await writer.write(body, drain=False)
-                rendered = body = b""
-            await writer.write(rendered + body + end, drain=False)
-            await request.flush()
-            return keep_alive
-        await writer.write(rendered)
-        try:
-            async with asyncio.timeout(self._limits.idle_timeout) as idle:
-                async for data in exchange.body():
-                    idle.reschedule(None)  # from here it is the client's time, which `flush` watches
-                    if has_body:
-                        await writer.write(encode(data), drain=False)
-                        await request.flush()
-                    idle.reschedule(asyncio.get_running_loop().time() + self._limits.idle_timeout)
-        except TimeoutError:
-            raise UpstreamError("timeout") from None
-        if encode is _chunk:
-            await writer.write(_LAST_CHUNK)
-        await request.flush()
-        return keep_alive
-
     async def _tunnel(self, exchange: Exchange, request: Request, head: ResponseHead) -> Answer:
         """Join the two connections until either side ends (RFC 9110 section 7.8)."""
         request.on_disconnect(None)  # what the client sent before it left is still delivered
@@ -332,11 +288,11 @@ def _once(on_outcome: OnOutcome | None) -> OnOutcome:
     """The first outcome is the outcome."""
     told = on_outcome is None
 
-    async def tell(status: int | None) -> None:
+    async def tell(head: ResponseHead | None) -> None:
         nonlocal told
         if not told and on_outcome is not None:
             told = True
-            await on_outcome(status)
+            await on_outcome(head)
 
     return tell
 
@@ -368,7 +324,3 @@ def _known_body(request: Request, read: ReadAhead | None) -> bytes | None:
     if read is None:
         return request.arrived()
     return read.data if read.is_whole and not request.chunked and len(read.data) <= FREE else None
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)

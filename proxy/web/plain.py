@@ -10,6 +10,8 @@ from proxy.core.bulk import AnswerShape, RequestShape
 from proxy.core.http.plain import PlainHead
 from proxy.ready import Face, Ready, head
 from proxy.web.bulk import BulkHandler
+from proxy.web.opaque import OpaqueHandler
+from proxy.web.opaque_showing import OpaqueResource
 from proxy.web.resource import Resource
 from proxy.web.single import SingleHandler
 from store.entry import Entry
@@ -47,6 +49,36 @@ class PlainSingle:
     def is_doubtful(self) -> bool:
         """Whether nothing is a hit for being fresh."""
         return self._resolver.is_doubtful
+
+
+class PlainOpaque:
+    """Plain GETs of what an opaque resource claims."""
+
+    def __init__(self, handler: OpaqueHandler, resource: OpaqueResource, plain: PlainHead) -> None:
+        self._handler = handler
+        self._shelf = resource.origin.shelf
+        self.head = plain
+        self.tally = resource.metrics.tally(handler.route, "GET", _OK, resource.name)
+
+    def ready(self, target: str, _body: bytes, now: float) -> Ready | None:
+        """The answer to a GET of the target, if it is a hit."""
+        slot = self._shelf.fresh(target, now)
+        if slot is None or slot.entry is None or slot.entry.status != _OK:
+            return None
+        return Ready(self, [slot], [slot.entry], slot.entry.item or b"", now)
+
+    def head_of(self, oldest: Entry, _soonest: Entry, length: int, now: float) -> bytes:
+        """The head of that answer, which is of one response."""
+        return head(_OK, self._handler.hit_fields(oldest, now), length)
+
+    def use(self, slots: Sequence[Slot], now: float) -> None:
+        """Count them as used."""
+        self._shelf.use(slots, now)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing is a hit for being fresh: nobody else changes what is held here."""
+        return False
 
 
 class PlainBulk:
@@ -98,25 +130,37 @@ class PlainFaces:
         self,
         bulks: Mapping[tuple[bytes, bytes], PlainBulk],
         singles: Sequence[tuple[PathTemplate, PlainSingle]],
+        opaques: Sequence[tuple[PathTemplate, PlainOpaque]] = (),
     ) -> None:
         self._bulks = bulks
         self._singles = singles
+        self._opaques = opaques
 
     @property
     def telling(self) -> frozenset[bytes]:
         """The fields that any of them looks at, in lower case."""
-        faces: list[Face] = [*self._bulks.values(), *(single for _, single in self._singles)]
+        faces: list[Face] = list(self._bulks.values())
+        faces += [single for _, single in self._singles]
+        faces += [opaque for _, opaque in self._opaques]
         return frozenset().union(*(face.head.telling for face in faces))
 
     @property
     def starts(self) -> tuple[bytes, ...]:
         """One of these is what a request begins with that is for any of them."""
         bulks = [b"%b %b " % claimed for claimed in self._bulks]
-        return (*bulks, *(b"GET " + template.prefix for template, _ in self._singles))
+        return (*bulks, *(b"GET " + template.prefix for template, _ in (*self._singles, *self._opaques)))
 
     def __call__(self, method: bytes, target: bytes) -> tuple[Face, str] | None:
-        """The face that a request is for, if there is one, and the id that its target names, if it names one."""
-        if not target.startswith(b"/") or b"?" in target or b"#" in target:
+        """The face that a request is for, if there is one, and what it asks for there: the id that its target names, or
+        the target."""
+        if not target.startswith(b"/") or b"#" in target:
+            return None
+        path, query, _ = target.partition(b"?")
+        if method == b"GET" and self._opaques:
+            for template, opaque in self._opaques:
+                if template.claims(path):
+                    return opaque, target.decode("latin-1")
+        if query:
             return None
         if method != b"GET":
             bulk = self._bulks.get((method, target))

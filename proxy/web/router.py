@@ -8,7 +8,9 @@ from proxy.core.problem import LOOP, METHOD_NOT_ALLOWED, Problem
 from proxy.messages import Answer, Reply, Request
 from proxy.web.bulk import BulkHandler
 from proxy.web.framing import framing_refusal
+from proxy.web.invalidating import Invalidating
 from proxy.web.observer import Observer
+from proxy.web.opaque import OpaqueHandler
 from proxy.web.passthrough import Passage, PassThrough
 from proxy.web.served import Served, passed
 from proxy.web.single import SingleHandler
@@ -23,6 +25,8 @@ class Router:
         self,
         bulks: Mapping[tuple[str, bytes], BulkHandler],
         singles: Sequence[tuple[PathTemplate, SingleHandler]],
+        opaques: Sequence[tuple[PathTemplate, OpaqueHandler]],
+        invalidating: Invalidating,
         passthrough: PassThrough,
         observer: Observer,
         *,
@@ -30,6 +34,8 @@ class Router:
     ) -> None:
         self._bulks = bulks
         self._singles = singles
+        self._opaques = opaques
+        self._invalidating = invalidating
         self._passthrough = passthrough
         self._observer = observer
         self._via = via
@@ -53,10 +59,15 @@ class Router:
                 entity = template.match(path)
                 if entity is not None:
                     return single.route, single(request, entity)
+            for template, opaque in self._opaques:
+                if template.claims(path):
+                    return opaque.route, opaque(request)
         return _PASSTHROUGH, self._pass(request)
 
     async def _pass(self, request: Request) -> Served:
-        return passed(await self._passthrough.send(request, Passage(_PASSTHROUGH)), _PASSTHROUGH, "none")
+        # What it changes may be held under another target, which its answer names.
+        passage = Passage(_PASSTHROUGH, on_outcome=self._invalidating.after(request))
+        return passed(await self._passthrough.send(request, passage), _PASSTHROUGH, "none")
 
     def _refusal(self, request: Request) -> Problem | None:
         """Why a request is not for anybody."""

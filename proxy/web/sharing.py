@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from config.model import ResourceConfig
 from config.secret_file import SecretFile
-from proxy.core.http.fields import TRACE_CONTEXT, RawField
+from proxy.core.http.fields import TRACE_CONTEXT, RawField, tokens
 from proxy.core.http.plain import PlainHead
 from proxy.core.http.vary import variant
 from proxy.messages import Request
@@ -48,6 +48,9 @@ class Sharing:
         # A credential that is part of the key is set apart by that alone.
         self._credentials = credentials
         self._apart = credentials - key_fields if config.sharing == "anonymous" else frozenset()
+        self._is_anonymous = config.sharing == "anonymous"
+        self._authorizing = self._apart | ({b"authorization"} - key_fields)
+        self._telling = credentials | key_fields | {b"authorization"}
         self._key = key if config.sharing == "per_credential" else None
         # Where each credential has copies of its own, they are asked for with that very credential.
         sends = self._key is not None or (config.sharing == "service" and not own_credential)
@@ -67,6 +70,20 @@ class Sharing:
     def has_credential(self, request: Request) -> bool:
         """Whether the answer to a request may be its caller's own, and is not to be kept for that."""
         return any(name.lower() in self._apart for name, _ in request.fields)
+
+    def is_hidden(self, request: Request) -> bool:
+        """Whether a field by which callers are told apart goes no further than here, for Connection lists it: the
+        upstream would not answer by what the request is taken for."""
+        listed = tokens(request.fields, b"connection") if request.header("connection") else []
+        return not self._telling.isdisjoint(listed)
+
+    def is_authorized(self, request: Request) -> bool:
+        """Whether a request bears what RFC 9111 section 3.5 speaks of, and that sets nobody apart here."""
+        return self._is_anonymous and any(name.lower() in self._authorizing for name, _ in request.fields)
+
+    def fills_by_itself(self, request: Request) -> bool:
+        """Whether a call that a request causes is the proxy's own, and bears the credential of the upstream."""
+        return self._own_credential and self._key is None and not self.is_authorized(request)
 
     def variant(self, request: Request) -> str:
         """A digest of the fields of a request that select what it may see; empty: the row that all others share.

@@ -4,41 +4,42 @@ import asyncio
 
 from proxy.core import cache_status, policy
 from proxy.core.http import directives
+from proxy.core.http.answering import answered
 from proxy.core.http.fields import RawField
-from proxy.core.http.validation import is_for_the_origin, is_not_modified, of_not_modified
+from proxy.core.http.validation import is_for_the_origin
 from proxy.core.policy import Asked, BypassReason, Unsatisfied
 from proxy.messages import Reply, Request
 from proxy.metrics import Cache
 from proxy.outcomes import Found, NotFound
+from proxy.web.invalidating import Invalidating
 from proxy.web.passthrough import Passage
 from proxy.web.resource import JSON, NOT_HELD, Resource, age, date
 from proxy.web.served import About, Served, passed
 from store.entry import Entry, Key
 
-# RFC 9110 section 9.2.1, and the safe methods of the IANA registry that llhttp knows.
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 _NOT_MODIFIED = 304
 
 
 class SingleHandler:
     """Answers requests on `single.path` of one resource."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, invalidating: Invalidating) -> None:
         self.route = f"{resource.name}.single"
         self._resource = resource
+        self._invalidating = invalidating
 
     async def __call__(self, request: Request, entity: str) -> Served:
         """Answer one request about `entity`, the external id that its path names."""
         resource = self._resource
         about = (Key(resource.name, entity),)
         if request.method not in {"GET", "HEAD"}:
-            return await self._pass_on(request, "method", entity, about)
+            return await self._pass_on(request, "method", about)
         asked = self._asked(request)
         past = policy.bypass(asked)
         if isinstance(past, Unsatisfied):
             return Served(Reply.of_problem(NOT_HELD), self.route, "error", about)
         if past is not None:
-            return await self._bypass(request, past.reason, entity, about)
+            return await self._bypass(request, past.reason, about)
         started = asyncio.get_running_loop().time()
         resolution = await resource.resolver.resolve(
             (entity,),
@@ -48,10 +49,10 @@ class SingleHandler:
             single=True,
         )
         if resolution.bypass is not None:
-            return await self._bypass(request, resolution.bypass, entity, about)
+            return await self._bypass(request, resolution.bypass, about)
         if resolution.pass_on:
             within = resource.time_left(started)
-            return await self._pass_on(request, "uncacheable", entity, about, within=within)
+            return await self._pass_on(request, "uncacheable", about, within=within)
         if not resolution.complete:
             return Served(resource.failure(resolution, single=True), self.route, "error", about)
         return self._answered(request, resolution.outcomes[entity], about)
@@ -64,24 +65,19 @@ class SingleHandler:
             credential=self._resource.sharing.has_credential(request),
         )
 
-    async def _bypass(self, request: Request, reason: BypassReason, entity: str, about: About) -> Served:
+    async def _bypass(self, request: Request, reason: BypassReason, about: About) -> Served:
         self._resource.bypassed(reason)
-        return await self._pass_on(request, reason, entity, about)
+        return await self._pass_on(request, reason, about)
 
     async def _pass_on(
-        self, request: Request, reason: str, entity: str, about: About, *, within: float | None = None
+        self, request: Request, reason: str, about: About, *, within: float | None = None
     ) -> Served:
         detail = reason.removeprefix("bypass_").replace("_", "-")
-
-        async def invalidate(status: int | None) -> None:
-            # RFC 9111 section 4.4: after a non-error response; and when nobody knows what the request has done.
-            if status is None or 200 <= status < 400:  # noqa: PLR2004
-                await self._resource.resolver.invalidate(entity, "method")
 
         passage = Passage(
             self.route,
             note=cache_status.bypass(detail),
-            on_outcome=None if request.method in _SAFE else invalidate,
+            on_outcome=self._invalidating.after(request),
             within=within,
         )
         return passed(await self._resource.passthrough.send(request, passage), self.route, "bypass", about)
@@ -92,10 +88,18 @@ class SingleHandler:
         if isinstance(outcome, Found):
             self._resource.metrics.served_age(self._resource.name, entry.age(now))
         fields, body, status = _stored_fields(entry), entry.item or b"", entry.status
-        if isinstance(outcome, Found) and is_not_modified(
-            request.fields, fields, received_at=entry.received_at, now=now
-        ):
-            fields, body, status = of_not_modified(fields), b"", _NOT_MODIFIED
+        if isinstance(outcome, Found):
+            shown = answered(
+                request.method,
+                request.fields,
+                status=status,
+                stored=fields,
+                body=body,
+                received_at=entry.received_at,
+                now=now,
+            )
+            if shown is not None:  # always so of a whole one
+                status, fields, body = shown
         is_aged = outcome.source != "miss" or entry.initial_age >= 1
         fields += self._own_fields(entry.age(now) if is_aged else None, _cache_status(outcome, now))
         cache: Cache = "revalidated" if isinstance(outcome, Found) and outcome.validated else outcome.source

@@ -285,6 +285,13 @@ def metric(metrics: Metrics, name: str, **labels: str) -> float:
     )
 
 
+def let_go(app: App) -> None:
+    """What is past its end goes, whether or not anybody has asked for it."""
+    for memory in (app._storage.tiers.memory, app._storage.responses):
+        if memory is not None:
+            memory.keys()
+
+
 @asynccontextmanager
 async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[Proxy]:
     """The proxy before one upstream; `sections` are laid over the built-in configuration, key by key. Its monotonic
@@ -310,6 +317,6 @@ async def running(url: str, directory: Path, **sections: Any) -> AsyncIterator[P
     try:
         yield Proxy(app, clock, addresses)
     finally:
-        app._storage.tiers.memory.keys()  # what is past its end goes, whether or not anybody has asked for it
+        let_go(app)
         await app.stop()
         transcript.count(app.metrics)

@@ -11,6 +11,7 @@ import pytest
 
 from config.model import LimitsConfig, UpstreamConfig
 from proxy.core.budget import Budget
+from proxy.exchange import ResponseHead
 from proxy.messages import Answer, Request
 from proxy.metrics import Metrics
 from proxy.server import Server, ServerLimits
@@ -38,8 +39,8 @@ class Passing(Reachable):
         async with self.client("here") as client:
             return (await client.request(request)).status
 
-    async def tell(self, status: int | None) -> None:
-        self.outcomes.append(status)
+    async def tell(self, head: ResponseHead | None) -> None:
+        self.outcomes.append(None if head is None else head.status)
 
     @property
     def errors(self) -> float:

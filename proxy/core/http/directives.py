@@ -1,6 +1,7 @@
 """Cache-Control, read conservatively (RFC 9111 sections 4.2.1 and 5.2)."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -9,24 +10,62 @@ from proxy.core.http.fields import RawField, members, values
 
 _MAX_DELTA = 2**31
 """Section 1.2.2: a delta-seconds beyond this counts as this."""
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_WITH_QUOTED = re.compile(rb'[^"=]*=[ \t]*"(?:[^"\\]|\\.)*"[ \t]*', re.DOTALL)
+_TOKEN = re.compile(rb"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+# Their argument lists fields, and where they are repeated they are about all of those.
+_OF_FIELDS = frozenset({b"no-cache", b"private"})
 
 
 def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping[bytes, bytes | None]:
     """Directives by lower-case name, with their argument if they have one, quotes taken off.
 
-    Of a repeated directive the first counts, except that a bare one is stronger than one with an argument (a
-    qualified `private="…"` must not weaken a `private`).
+    All lines are one list (RFC 9110 section 5.3). Of a repeated directive the first counts, except that a bare one is
+    stronger than one with an argument (a qualified `private="…"` must not weaken a `private`), and that the fields of a
+    `private` or `no-cache` add up. Where quotes are broken, no directive is hidden by them, and an argument that has
+    one keeps it: it is no number and no name.
     """
     directives: dict[bytes, bytes | None] = {}
-    for value in values(fields, name):
-        for member in members(value):
-            key, equals, argument = member.partition(b"=")
-            key = key.strip(b" \t").lower()
-            if key not in directives:
-                directives[key] = argument.strip(b" \t").strip(b'"') if equals else None
-            elif not equals:
-                directives[key] = None
+    listed: dict[bytes, list[bytes]] = {}
+    for member in _listed(b", ".join(values(fields, name))):
+        key, equals, argument = member.partition(b"=")
+        key = key.strip(b" \t").lower()
+        said = _argument(argument) if equals else None
+        if key not in directives or said is None:
+            directives[key] = said
+        if said is not None and key in _OF_FIELDS:
+            listed.setdefault(key, []).append(said)
+    for key, arguments in listed.items():
+        if directives[key] is not None and len(arguments) > 1:
+            directives[key] = _together(arguments)
     return directives
+
+
+def _listed(value: bytes) -> list[bytes]:
+    found = members(value)
+    if any(b'"' in member and not _WITH_QUOTED.fullmatch(member) for member in found):
+        return [part for part in value.split(b",") if part.strip()]
+    return found
+
+
+def _argument(value: bytes) -> bytes:
+    value = value.strip(b" \t")
+    return value[1:-1] if _QUOTED.fullmatch(value) else value
+
+
+def _together(arguments: list[bytes]) -> bytes | None:
+    """The fields of a directive that is there several times; None if one of them is about the whole answer."""
+    return None if any(qualified(one) is None for one in arguments) else b",".join(arguments)
+
+
+def qualified(argument: bytes | None) -> frozenset[bytes] | None:
+    """The fields, in lower case, that a `no-cache` or `private` with this argument is about (sections 5.2.2.4 and
+    5.2.2.7). None: it is about the whole answer, for it names none, or nobody can tell which."""
+    if argument is None:
+        return None
+    names = [member.strip(b" \t").lower() for member in argument.split(b",")]
+    names = [name for name in names if name]
+    return frozenset(names) if names and all(map(_TOKEN.fullmatch, names)) else None
 
 
 def delta_seconds(argument: bytes | None) -> int:

@@ -11,11 +11,12 @@ from typing import Literal, NamedTuple
 from proxy.core.http.fields import RawField
 
 _MAX_FIELDS = 64
-# Requests of which every HTTP parser has one reading, and all the same: an origin-form target of path characters (RFC
-# 3986 section 3.3), fields of a token and visible ASCII. Whatever is beside that is for a whole parser.
-_REQUEST = re.compile(
-    rb"([A-Z]+) (/[\w!$%&'()*+,./:;=@~-]*) HTTP/1\.1\r\n((?:[\w!#$%&'*+.^`|~-]+:[ -~]*\r\n)*)\r\n", re.ASCII
-)
+# Requests of which every HTTP parser has one reading, and all the same: an origin-form target of the characters of
+# paths and queries (RFC 3986 sections 3.3 and 3.4), fields of a token and visible ASCII. Whatever is beside that is for
+# a whole parser.
+_TARGET = rb"/[\w!$%&'()*+,./:;=@~-]*(?:\?[\w!$%&'()*+,./:;=?@~-]*)?"
+_LINES = rb"((?:[\w!#$%&'*+.^`|~-]+:[ -~]*\r\n)*)\r\n"
+_REQUEST = re.compile(rb"([A-Z]+) (" + _TARGET + rb") HTTP/1\.1\r\n" + _LINES, re.ASCII)
 _FIELD = re.compile(rb"([^:]+):([ -~]*)\r\n")
 
 

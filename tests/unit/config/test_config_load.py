@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from config.load import ConfigError, load, not_yet
+from config.load import ConfigError, load
 from config.model import Config
 
 URL = {"HANDSHAKE_UPSTREAMS__MAIN__URL": "http://main.example.org"}
@@ -375,36 +375,3 @@ def test_no_error_quotes_a_secret() -> None:
         "HANDSHAKE_HANDSHAKE__NAMESPACE": "hush",
     }
     assert "hush" not in str(problems(None, secret))
-
-
-# What arrives later
-
-
-def test_the_built_in_configuration_awaits_nothing() -> None:
-    assert not_yet(set_by({})) == []
-
-
-def test_what_is_here_is_not_listed_as_arriving_later() -> None:
-    config = set_by(
-        {
-            "HANDSHAKE_UPSTREAMS__MAIN__RETRIES": "0",
-            "HANDSHAKE_UPSTREAMS__MAIN__TIMEOUT": "3s",
-            "HANDSHAKE_UPSTREAMS__MAIN__CIRCUIT__FAILURES": "9",
-            "HANDSHAKE_RESOURCES__USER__SHARING": "per_credential",
-            "HANDSHAKE_RESOURCES__USER__SOURCE_VERSION": "/updatedAt",
-            "HANDSHAKE_RESOURCES__USER__KEY_HEADERS": "[x-tenant]",
-            f"{FRESHNESS}__STALE_WHILE_REVALIDATE": "1d",
-            f"{FRESHNESS}__REVALIDATE_TIMEOUT": "2s",
-            "HANDSHAKE_RESOURCES__BUSINESS__SHARING": "service",
-            "HANDSHAKE_REFRESH__ENABLED": "true",
-            "HANDSHAKE_REFRESH__BATCH": "100",
-            "HANDSHAKE_LANE": "false",
-            "HANDSHAKE_STORE__URL": "postgresql://h/d",
-            "HANDSHAKE_LIMITS__CONNECTIONS": "1",
-        }
-    )
-    assert not_yet(config) == []
-
-
-def test_another_sqlite_file_is_here_already() -> None:
-    assert not_yet(set_by({"HANDSHAKE_STORE__URL": "sqlite:///other.db"})) == []

@@ -15,6 +15,7 @@ from config.model import (
     BulkConfig,
     Config,
     FreshnessConfig,
+    MemoryConfig,
     ResourceConfig,
     StoreConfig,
     TracingConfig,
@@ -143,7 +144,7 @@ def test_the_built_in_configuration_is_that_of_the_contract() -> None:
             "max_bytes": "256MiB",
             "retention": "180d",
         },
-        "memory": {"max_bytes": "64MiB", "warm": 0},
+        "memory": {"max_bytes": "64MiB", "opaque": 0.5, "warm": 0},
         "refresh": {"enabled": False, "interval": "60s", "batch": 100, "concurrency": 2},
         "audit": {"sample_ratio": 0.0, "max_rate": 1},
         "limits": {
@@ -314,6 +315,7 @@ BAD: list[Case] = [
             (False, "must be a number"),
         ]
     ),
+    (MemoryConfig, {"opaque": 1}, "less than 1"),
     (FreshnessConfig, {"ttl": "-1s"}, "duration such as"),
     (FreshnessConfig, {"origin": "never"}, "'honour' or 'ignore'"),
     *refused(ResourceConfig, {},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.address import Address
-from config.load import ConfigError, load, not_yet, ops_address
+from config.load import ConfigError, ops_address
 
 
 def test_the_default_needs_nothing() -> None:
@@ -22,20 +22,3 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_wrong_address_is_named() -> None:
     with pytest.raises(ConfigError, match=r"ops\.listen"):
         ops_address(None, {"HANDSHAKE_OPS__LISTEN": "nowhere"})
-
-
-def test_an_opaque_resource_is_listed_as_awaited(tmp_path: Path) -> None:
-    file = tmp_path / "proxy.yaml"
-    file.write_text(
-        "upstreams: {main: {url: 'http://a'}}\nresources: {page: {single: {path: '/pages/{rest*}'}}}\n"
-    )
-    assert not_yet(load(file, {})) == ["resources.page.id"]
-
-
-def test_the_namespace_is_in_effect() -> None:
-    settings = {
-        "HANDSHAKE_UPSTREAMS__MAIN__URL": "http://a",
-        "HANDSHAKE_HANDSHAKE__NAMESPACE": "00000000-0000-5000-8000-000000000000",
-        "HANDSHAKE_HANDSHAKE__LISTEN": "127.0.0.1:1",
-    }
-    assert not_yet(load(None, settings)) == []

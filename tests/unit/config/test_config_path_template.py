@@ -97,6 +97,59 @@ def test_what_could_mean_something_else_does_not_match(text: str, path: bytes) -
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "is_claimed"),
+    [
+        ("/files/{name*}", b"/files/a/b", True),
+        ("/files/{name*}", b"/files/", True),
+        ("/files/{name*}", b"/files//", True),
+        ("/files/{name*}", b"/files/\xc3\xa9", True),
+        ("/files/{name*}", b"/files/100%", True),
+        ("/files/{name*}", b"/files/" + b"a" * 1025, True),
+        ("/files/{name*}", b"/files/...", True),
+        ("/files/{name*}", b"/files/a.b/.c", True),
+        ("/{rest*}", b"/", True),
+        ("/{rest*}", b"/a", True),
+        ("/{rest*}", b"//a", True),
+        ("/users/{id}", b"/users/%61", True),
+        ("/files/{name*}", b"/files", False),
+        ("/files/{name*}", b"/Files/a", False),
+        ("/files/{name*}", b"/other/files/a", False),
+        ("/files/{name*}", b"", False),
+        ("/files/{name*}", b"/files/.", False),
+        ("/files/{name*}", b"/files/a/..", False),
+        ("/files/{name*}", b"/files/../a", False),
+        ("/files/{name*}", b"/files/%2e%2E/a", False),
+        ("/files/{name*}", b"/files/.%2e", False),
+        ("/files/{name*}", b"/files/a/%2E/b", False),
+        ("/{rest*}", b"a", False),
+        ("/users/{id}", b"/users/", False),
+        ("/users/{id}", b"/users/a/b", False),
+        ("/users/{id}", b"/users/100%", False),
+        ("/users", b"/users/a", False),
+    ],
+)
+def test_a_rest_claims_whatever_is_below_but_what_has_a_second_name(
+    text: str, path: bytes, is_claimed: bool
+) -> None:
+    assert template(text).claims(path) is is_claimed
+
+
+@given(TEMPLATES, st.lists(SEGMENTS, max_size=5), st.binary(max_size=8))
+def test_what_matches_is_claimed_and_nothing_from_elsewhere(
+    text: str, segments: list[str], tail: bytes
+) -> None:
+    try:
+        one = template(text)
+    except ValueError:  # an empty segment in front
+        return
+    path = ("/" + "/".join(segments)).encode() + tail
+    if one.match(path) is not None:
+        assert one.claims(path)
+    if one.claims(path):
+        assert path.startswith(one.prefix)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "", "users", "//users", "/a b", "/a?b", "/a#b", "/é", "/a%", "/a%zz", "/a/../b", "/a/%2e%2E", "/{", "/}", "/{}",

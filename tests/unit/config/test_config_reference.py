@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from config import fields
 from config.keys import keys, section_at
 from config.load import load
 from config.model import BulkConfig, Config, LogConfig
-from config.reference import _description, main, page
+from config.reference import main, page
 
 
 def test_the_page_has_every_key_with_its_variable() -> None:
@@ -20,18 +19,12 @@ def test_the_page_has_every_key_with_its_variable() -> None:
             assert f"`HANDSHAKE_{'__'.join(key.path).upper()}`" in text
 
 
-def test_defaults_are_in_human_units_and_arrivals_are_marked() -> None:
+def test_defaults_are_in_human_units() -> None:
     lines = {line.split("|")[-2].strip(): line for line in page().splitlines() if "| `HANDSHAKE_" in line}
     assert "| duration | `24h` |" in lines["`HANDSHAKE_RESOURCES__<NAME>__FRESHNESS__TTL`"]
     assert "| size | `64KiB` |" in lines["`HANDSHAKE_LIMITS__HEADER_BYTES`"]
     assert "| URL | required |" in lines["`HANDSHAKE_UPSTREAMS__<NAME>__URL`"]
     assert "| `json`, `console` | `json` |" in lines["`HANDSHAKE_LOG__FORMAT`"]
-    assert "Arrives in" not in lines["`HANDSHAKE_STORE__URL`"]
-
-    class Soon(fields.Section):
-        one: int = fields.key(1, "One.", later=True)
-
-    assert _description(next(keys(Soon))) == "One. **Arrives in a later version.**"
 
 
 def test_the_examples_on_the_page_load(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from proxy.core.http.directives import PLAIN, RequestDirectives, delta_seconds, of_request, parse
+from proxy.core.http.directives import PLAIN, RequestDirectives, delta_seconds, of_request, parse, qualified
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,12 @@ from proxy.core.http.directives import PLAIN, RequestDirectives, delta_seconds, 
         (b'ext="a\\\\", no-store', {b"ext": b"a\\\\", b"no-store": None}),
         (b'a="", b', {b"a": b"", b"b": None}),
         (b'a="x",,b', {b"a": b"x", b"b": None}),
+        (b'a="x', {b"a": b'"x'}),
+        (b'a="x"y', {b"a": b'"x"y'}),
+        (b'a=""x""', {b"a": b'""x""'}),
+        (b'a="x\\"', {b"a": b'"x\\"'}),
+        (b'a=x"', {b"a": b'x"'}),
+        (b"a='x'", {b"a": b"'x'"}),
     ],
 )
 def test_directives_are_read_by_lower_case_name(value: bytes, expected: dict[bytes, bytes | None]) -> None:
@@ -38,6 +44,33 @@ def test_directives_of_all_lines_are_one_list() -> None:
     """RFC 9110 section 5.3."""
     fields = [(b"Cache-Control", b"max-age=1"), (b"X", b"no-store"), (b"cache-control", b"private")]
     assert parse(fields) == {b"max-age": b"1", b"private": None}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'max-age=60, x="a, no-store'],
+        [b'max-age=60, x="a', b'b", no-store'],
+        [b'max-age=60, x="a', b"no-store"],
+        [b'x="', b"max-age=60", b"no-store"],
+        [b'max-age=60, x=a"b, no-store, y="c"'],
+        [b'max-age=60, "x, no-store, y"'],
+        [b'max-age=60, x=", must-revalidate, no-store'],
+        [b'max-age=60, x="a"b, no-store'],
+        [b'max-age=60, x="\\", no-store'],
+    ],
+)
+def test_broken_quotes_hide_no_directive(lines: list[bytes]) -> None:
+    """RFC 9111 section 4.2.1: whatever the lines are, a prohibition is heard."""
+    found = parse([(b"Cache-Control", line) for line in lines])
+    assert b"no-store" in found
+    assert found.get(b"max-age") == b"60"
+
+
+def test_a_quoted_string_may_go_over_lines() -> None:
+    """RFC 9110 section 5.3: they are one list, joined by commas."""
+    fields = [(b"Cache-Control", b'private="a'), (b"Cache-Control", b'b", max-age=1')]
+    assert parse(fields) == {b"private": b"a, b", b"max-age": b"1"}
 
 
 def test_another_field_can_be_read_alike() -> None:
@@ -52,6 +85,7 @@ def test_another_field_can_be_read_alike() -> None:
         (b'private="a", private', {b"private": None}),
         (b'private, private="a"', {b"private": None}),
         (b"no-cache, no-cache", {b"no-cache": None}),
+        (b"private=a, private", {b"private": None}),
     ],
 )
 def test_of_a_repeated_directive_the_first_counts_but_a_bare_one_is_stronger(
@@ -59,6 +93,71 @@ def test_of_a_repeated_directive_the_first_counts_but_a_bare_one_is_stronger(
 ) -> None:
     """RFC 9111 section 4.2.1: use the first, or consider the response stale."""
     assert parse([(b"Cache-Control", value)]) == expected
+
+
+@pytest.mark.parametrize("name", [b"private", b"no-cache"])
+@pytest.mark.parametrize(
+    ("one", "two", "named"),
+    [
+        (b'"a"', b'"b"', {b"a", b"b"}),
+        (b'"a"', b'"A, c"', {b"a", b"c"}),
+        (b'"a"', b'"a"', {b"a"}),
+        (b"a", b"b", {b"a", b"b"}),
+        (b'"a"', b'""', None),
+        (b'""', b'"a"', None),
+        (b'"a"', b'"b c"', None),
+        (b'"a"', b'"b', None),
+    ],
+)
+def test_the_fields_of_a_repeated_directive_add_up(
+    name: bytes, one: bytes, two: bytes, named: set[bytes] | None
+) -> None:
+    """RFC 9111 sections 5.2.2.4 and 5.2.2.7: each is about the fields that it names; one that nobody can read is about
+    all."""
+    found = parse(
+        [(b"Cache-Control", name + b"=" + one + b", max-age=1"), (b"Cache-Control", name + b"=" + two)]
+    )
+    assert qualified(found[name]) == (None if named is None else frozenset(named))
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        (None, None),
+        (b"", None),
+        (b" , ", None),
+        (b"a", {b"a"}),
+        (b"Set-Cookie, X-A", {b"set-cookie", b"x-a"}),
+        (b" a ,,b ", {b"a", b"b"}),
+        (b"a b", None),
+        (b"a, b:", None),
+        (b'"a', None),
+        (b'a"', None),
+        (b"a\\", None),
+        (b"a\n", None),
+        (b"\xc3\xa4", None),
+    ],
+)
+def test_a_directive_is_about_the_fields_it_names_or_about_all(
+    argument: bytes | None, named: set[bytes] | None
+) -> None:
+    """RFC 9111 sections 5.2.2.4 and 5.2.2.7."""
+    assert qualified(argument) == (None if named is None else frozenset(named))
+
+
+def test_one_field_may_be_named_without_quotes() -> None:
+    """RFC 9111 section 5.2: recipients ought to accept both forms."""
+    assert qualified(parse([(b"Cache-Control", b"no-cache=X-A, max-age=1")])[b"no-cache"]) == frozenset(
+        {b"x-a"}
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [b'max-age="60', b'max-age=60"', b"max-age='60'", b'max-age="60"1', b'max-age="6\\0"']
+)
+def test_a_number_in_broken_quotes_is_over_already(value: bytes) -> None:
+    """RFC 9111 section 4.2.1: what is invalid had better be taken for stale."""
+    assert delta_seconds(parse([(b"Cache-Control", value)])[b"max-age"]) == 0
 
 
 @pytest.mark.parametrize(

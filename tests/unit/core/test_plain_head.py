@@ -13,18 +13,22 @@ from hypothesis import strategies as st
 
 from config.model import ResourceConfig
 from proxy.core.http.directives import PLAIN
-from proxy.core.http.fields import RawField, via_names
+from proxy.core.http.fields import RawField, values, via_names
 from proxy.core.http.plain import PlainHead, Plainness, is_json
+from proxy.core.http.validation import is_conditional
 from proxy.core.policy import Asked
 from proxy.core.policy import bypass as policy_bypass
 from proxy.messages import Request
 from proxy.web.bulk import BulkHandler
 from proxy.web.framing import framing_refusal
+from proxy.web.invalidating import Invalidating
+from proxy.web.opaque import OpaqueHandler
 from proxy.web.sharing import CredentialKey, Sharing
 from proxy.web.single import SingleHandler
 
 TELLING, CREDENTIALS = frozenset({b"x-tenant", b"authorization"}), frozenset({b"x-token", b"authorization"})
 PSEUDONYM = b"proxy-1"
+INVALIDATING = Invalidating([], [], origin=b"http://main")
 
 
 def head(*, body: bool = False) -> PlainHead:
@@ -263,11 +267,13 @@ def test_what_is_called_plain_is_so_for_the_handlers(
         return
     connection: Any = SimpleNamespace(draining=False)
     request = Request(message, cast("Any", None), connection, cast("Any", None))
-    handler = BulkHandler(owner) if body else SingleHandler(owner)
-    asked = handler._asked(request)
-    assert asked == Asked()
-    assert asked.directives is PLAIN
-    assert policy_bypass(asked) is None
+    handlers: list[Any] = [SingleHandler(owner, INVALIDATING), OpaqueHandler(owner)]
+    for handler in [BulkHandler(owner)] if body else handlers:
+        asked = handler._asked(request)
+        assert asked == Asked()
+        assert asked.directives is PLAIN
+        assert policy_bypass(asked) is None
+    assert body or not (is_conditional(request.fields) or values(request.fields, b"range"))
     assert owner.sharing.variant(request) == ""
     assert not owner.sharing.has_credential(request)
     assert framing_refusal(request) is None

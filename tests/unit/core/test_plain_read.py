@@ -59,6 +59,13 @@ TAKEN: list[tuple[bytes, PlainRequest]] = [
         of_target(b"//%C3%A9/%/!$&'()*+,;=:@-._~/.."),
         PlainRequest(b"GET", b"//%C3%A9/%/!$&'()*+,;=:@-._~/..", [(b"Host", b"h")], b""),
     ),
+    # Queries, of all that may stand in one (RFC 3986 section 3.4).
+    *(
+        (of_target(target), PlainRequest(b"GET", target, [(b"Host", b"h")], b""))
+        for target in (
+            b"/u/a?x=1", b"/u/a?", b"/?", b"/u?/?", b"/u??", b"/u?a?b", b"/u?%C3%A9&%&/../!$&'()*+,;=:@-._~09azAZ",
+        )
+    ),
 ]  # fmt: skip
 
 REFUSED = {
@@ -115,11 +122,19 @@ REFUSED = {
     "asterisk form": of_target(b"*"),
     "no slash": of_target(b"u/a"),
     "no target": of_target(b""),
-    "a query": of_target(b"/u/a?x=1"),
-    "an empty query": of_target(b"/u/a?"),
+    "a query alone": of_target(b"?x=1"),
     "a fragment": of_target(b"/u/a#x"),
+    "a fragment behind a query": of_target(b"/u/a?x=1#x"),
+    "an empty fragment": of_target(b"/u/a?#"),
     "a space in a target": of_target(b"/u/ a"),
+    "a space in a query": of_target(b"/u/a?x= 1"),
+    "a tab in a query": of_target(b"/u/a?x=\t1"),
+    "NUL in a query": of_target(b"/u/a?x=\0"),
+    "DEL in a query": of_target(b"/u/a?x=\x7f"),
+    "obs-text in a query": of_target(b"/u/a?x=\xe9"),
+    "a bare line feed in a query": of_target(b"/u/a?x=\n"),
     **{f"{chr(byte)} in a target": of_target(b"/u/%c" % byte) for byte in b'"<>[\\]^`{|}'},
+    **{f"{chr(byte)} in a query": of_target(b"/u?%c" % byte) for byte in b'"<>[\\]^`{|}'},
     "HTTP/1.0": GET.replace(b"1.1", b"1.0"),
     "HTTP/2.0": GET.replace(b"1.1", b"2.0"),
     "HTTP/1.2": GET.replace(b"1.1", b"1.2"),
@@ -191,10 +206,11 @@ def test_a_head_has_so_many_fields_and_no_more() -> None:
         of_line(b"X: a" + b"\r\nX: a" * 2_500),
         of_line(b"X" * 15_000),
         of_line(b"X:" + b":" * 15_000),
-        of_target(b"/" * 15_000 + b"?"),
+        of_target(b"/" * 15_000 + b"#"),
+        of_target(b"/u" + b"?" * 15_000 + b"#"),
         b"G" * 15_000,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_no_request_takes_long_to_read(data: bytes) -> None:
     """Of processor time, as long as a thousand usual ones. A reading that goes back takes a hundred times as much."""
@@ -270,7 +286,7 @@ VALUES = st.one_of(
         b"websocket", b"h2c", b"100-continue", b"0", b"3", b"+3", b"application/json", b"trailers", b"  a  ",
     )),
 )  # fmt: skip
-TARGETS = st.text("/azAZ09%!$&'()*+,;=:@-._~", max_size=12).map(lambda rest: b"/" + rest.encode())
+TARGETS = st.text("/azAZ09%!$&'()*+,;=:@-._~?", max_size=12).map(lambda rest: b"/" + rest.encode())
 LIKE_A_REQUEST = st.sampled_from((
     b"", b"abc", b"\r\n", b"\r\n\r\n", SECOND, b"\r\nX: a\r\n\r\n", b"0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n",
 ))  # fmt: skip

@@ -90,7 +90,7 @@ HELD: dict[str, list[Entry | None]] = {
     "a stale one, within stale_if_error, while the upstream is left alone": [held(ttl=PAST)],
     "a stale one, within the `max-stale` of the request": [held(ttl=0.0), held(ttl=-5.0), held(ttl=-2.0)],
     "a stale one, within stale_while_revalidate": [
-        held(ttl=0.0),
+        held(ttl=-0.001),
         held(ttl=-1.0),
         held(ttl=0.001 - WHILE),
         held(ttl=-5.0, stale_while_revalidate=6.0),
@@ -122,6 +122,7 @@ ASKED = {
     ],
     "says a `min-fresh` that it does not have": [saying(min_fresh=30.0)],
     "says `max-stale`": [saying(max_stale=5.0), saying(max_stale=float("inf"))],
+    "says a `max-stale` that it exceeds": [saying(max_stale=0.0)],
 }
 
 
@@ -181,6 +182,11 @@ def test_max_stale_is_served_by_whoever_is_within_it() -> None:
     entry = held(ttl=-200.0)
     assert decide(entry, saying(max_stale=200.0), LIMITS, NOW) == Stale(entry, "max_stale")
     assert decide(entry, saying(max_stale=199.0), LIMITS, NOW) == Revalidate(entry, "expired")
+    late = held(ttl=-5.0)
+    assert decide(late, saying(max_stale=4.9), LIMITS, NOW) == Revalidate(late, "expired")
+    over = held(ttl=0.0)
+    assert decide(over, saying(max_stale=0.0), LIMITS, NOW) == Stale(over, "max_stale", refresh=True)
+    assert decide(over, PLAIN, LIMITS, NOW) == Stale(over, "stale_while_revalidate", refresh=True)
     young = held(ttl=-5.0)
     assert decide(young, saying(max_stale=9.0), LIMITS, NOW) == Stale(young, "max_stale", refresh=True)
     assert decide(young, saying(max_stale=9.0), LIMITS, NOW, backing_off=True) == Stale(young, "max_stale")

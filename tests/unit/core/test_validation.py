@@ -6,6 +6,8 @@ import pytest
 
 from proxy.core.http.fields import RawField
 from proxy.core.http.validation import (
+    CONDITIONAL,
+    after_head,
     conditions,
     freshened,
     has_validator,
@@ -14,6 +16,8 @@ from proxy.core.http.validation import (
     is_for_the_origin,
     is_not_modified,
     of_not_modified,
+    without_conditions,
+    without_validators,
 )
 
 NOW = 1_700_000_000.0
@@ -44,10 +48,24 @@ def test_what_is_stored_gives_the_conditions_of_the_next_request() -> None:
     ("stored", "received", "same"),
     [
         ([(b"ETag", b'"a"')], [(b"etag", b'"a"')], True),
-        ([(b"ETag", b'W/"a"')], [(b"ETag", b'"a"')], True),
         ([(b"ETag", b'"a"')], [(b"ETag", b'"b"')], False),
+        ([(b"ETag", b'W/"a"')], [(b"ETag", b'"a"')], False),
+        ([(b"ETag", b'"a"')], [(b"ETag", b'W/"a"')], True),
+        ([(b"ETag", b'W/"a"')], [(b"ETag", b'W/"a"')], True),
+        ([(b"ETag", b'W/"a"')], [(b"ETag", b'W/"b"')], False),
+        ([(b"Last-Modified", at(0))], [(b"ETag", b'"b"')], False),
+        ([(b"Last-Modified", at(0))], [(b"ETag", b'W/"b"')], False),
+        (
+            [(b"ETag", b'"a"'), (b"Last-Modified", at(0))],
+            [(b"ETag", b'"a"'), (b"Last-Modified", at(9))],
+            True,
+        ),
+        ([(b"Last-Modified", at(0))], [(b"last-modified", at(0))], True),
+        ([(b"Last-Modified", at(0))], [(b"Last-Modified", at(9))], False),
+        ([(b"ETag", b'"a"'), (b"Last-Modified", at(0))], [(b"Last-Modified", at(9))], False),
+        ([(b"ETag", b'"a"')], [(b"Last-Modified", at(9))], True),
         ([(b"ETag", b'"a"')], [], True),
-        ([(b"Last-Modified", at(0))], [(b"ETag", b'"b"')], True),
+        ([], [], True),
     ],
 )
 def test_a_304_is_about_what_has_its_validator(
@@ -58,9 +76,10 @@ def test_a_304_is_about_what_has_its_validator(
 
 
 def test_a_304_replaces_what_it_names() -> None:
-    """RFC 9111 section 3.2: but for the fields that describe a body, and those of the connection."""
+    """RFC 9111 sections 3.1 and 3.2: but for the fields of the body that we have, of the connection, and cookies."""
     stored = [
         (b"Content-Type", b"application/json"),
+        (b"Content-Encoding", b"br"),
         (b"ETag", b'"a"'),
         (b"X-Kept", b"1"),
         (b"X-New", b"old"),
@@ -71,15 +90,20 @@ def test_a_304_replaces_what_it_names() -> None:
         (b"X-Hop", b"1"),
         (b"Content-Type", b"text/html"),
         (b"Content-Length", b"5"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Content-MD5", b"x"),
+        (b"Content-Range", b"bytes 0-4/9"),
+        (b"Set-Cookie", b"a=b"),
         (b"x-new", b"new"),
         (b"x-new", b"newer"),
         (b"Cache-Control", b"max-age=5"),
         (b"Date", at(0)),
     ]
     assert freshened(stored, received) == (
-        (b"Content-Type", b"application/json"),
+        (b"Content-Encoding", b"br"),
         (b"ETag", b'"a"'),
         (b"X-Kept", b"1"),
+        (b"Content-Type", b"text/html"),
         (b"x-new", b"new"),
         (b"x-new", b"newer"),
         (b"Cache-Control", b"max-age=5"),
@@ -164,7 +188,7 @@ def test_a_request_without_conditions_gets_the_whole_answer() -> None:
     [
         (b"If-Match", True, True),
         (b"if-unmodified-since", True, True),
-        (b"If-Range", True, True),
+        (b"If-Range", True, False),
         (b"If-None-Match", True, False),
         (b"If-Modified-Since", True, False),
         (b"Range", False, False),
@@ -180,3 +204,50 @@ def test_a_304_carries_what_a_cache_needs() -> None:
     """RFC 9110 section 15.4.5."""
     fields = [(b"ETag", b'"a"'), (b"Content-Type", b"x"), (b"vary", b"Origin"), (b"X-Own", b"1")]
     assert of_not_modified(fields) == [(b"ETag", b'"a"'), (b"vary", b"Origin")]
+
+
+@pytest.mark.parametrize(
+    ("received", "meaning"),
+    [
+        ([], "update"),
+        ([(b"ETag", b'"a"')], "update"),
+        ([(b"etag", b'"b"')], "invalidate"),
+        ([(b"ETag", b'W/"a"')], "invalidate"),
+        ([(b"Last-Modified", at(-60))], "update"),
+        ([(b"Last-Modified", at(-59))], "invalidate"),
+        ([(b"Content-Length", b"9")], "update"),
+        ([(b"Content-Length", b"10")], "invalidate"),
+        ([(b"Content-Length", b"x")], "invalidate"),
+        ([(b"ETag", b'"a"'), (b"Content-Length", b"10")], "invalidate"),
+        ([(b"ETag", b'"a"'), (b"Last-Modified", at(0))], "invalidate"),
+        ([(b"X-New", b"1")], "update"),
+    ],
+)
+def test_a_head_updates_or_invalidates(received: list[RawField], meaning: str) -> None:
+    """RFC 9111 section 4.3.5."""
+    stored = [(b"ETag", b'"a"'), (b"Last-Modified", at(-60))]
+    assert after_head(stored, 9, iter(received)) == meaning
+
+
+def test_a_head_that_has_a_validator_where_there_was_none_invalidates() -> None:
+    """RFC 9111 section 4.3.5."""
+    assert after_head([], 9, [(b"ETag", b'"a"')]) == "invalidate"
+
+
+def test_a_request_can_be_made_one_for_the_whole() -> None:
+    names = [
+        b"If-Match",
+        b"If-None-Match",
+        b"If-Modified-Since",
+        b"If-Unmodified-Since",
+        b"If-Range",
+        b"Range",
+    ]
+    fields = [(b"Accept", b"x"), *((name, b"x") for name in names), (b"X-Range", b"y")]
+    assert without_conditions(iter(fields)) == [(b"Accept", b"x"), (b"X-Range", b"y")]
+    assert {name.lower() for name in names} == CONDITIONAL
+
+
+def test_what_is_within_an_answer_does_not_have_its_validators() -> None:
+    fields = [(b"etag", b'"a"'), (b"X", b"y"), (b"Last-Modified", at(0))]
+    assert without_validators(fields) == ((b"X", b"y"),)

@@ -287,6 +287,23 @@ def test_the_index_has_the_variants_that_are_here_and_no_other(tier: Tier, clock
     assert not store.evicted_recently(V)
 
 
+def test_the_variants_of_an_entity_are_listed_but_for_the_one_that_is_none(tier: Tier) -> None:
+    store = tier(1 << 20)
+    assert store.variants(A) == []
+    for key in (A, B):
+        store.put(entry(key), LATER)
+    assert store.variants(A) == []
+    for key in (V, W, B._replace(variant="x")):
+        store.put(entry(key), LATER)
+    for key in (A, V, A._replace(variant="unknown")):
+        assert sorted(store.variants(key)) == ["v", "w"]
+    assert store.variants(B) == ["x"]
+    for variant in store.variants(A):  # what is listed may be dropped meanwhile
+        store.drop(A._replace(variant=variant))
+    assert store.variants(A) == []
+    assert store.get(A) is not None
+
+
 def test_a_variant_is_accounted_for() -> None:
     assert size_of(entry(V)) == ONE + memory.VARIANT_OVERHEAD + getsizeof("v")
 

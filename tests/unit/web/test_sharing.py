@@ -56,6 +56,56 @@ def test_what_a_credential_means(
     assert rules.fill_fields(asked) == sent
 
 
+@pytest.mark.parametrize("name", [b"Authorization", b"COOKIE", b"x-api-key"])
+def test_a_credential_that_sets_nobody_apart_makes_a_request_authorized(name: bytes) -> None:
+    """RFC 9111 section 3.5, where the answer would be for everybody."""
+    asked = request(OTHER, (name, b"a"))
+    assert sharing("anonymous").is_authorized(asked)
+    assert not sharing("anonymous").is_authorized(request(OTHER, TRACE, TENANT))
+    assert not sharing("service").is_authorized(asked)  # the operator says that it is for everybody
+    assert not sharing("per_credential").is_authorized(asked)
+
+
+@pytest.mark.parametrize(
+    ("config", "authorized"),
+    [
+        ({"credential_headers": []}, {b"authorization"}),
+        ({"credential_headers": ["cookie"]}, {b"authorization", b"cookie"}),
+        ({"key_headers": ["authorization"]}, {b"cookie", b"x-api-key"}),
+        ({"key_headers": ["x-api-key"]}, {b"authorization", b"cookie"}),
+        ({"credential_headers": ["x-token"], "key_headers": ["x-token", "authorization"]}, set()),
+    ],
+)
+def test_authorization_counts_whatever_the_operator_lists_unless_it_is_part_of_the_key(
+    config: dict[str, Any], authorized: set[bytes]
+) -> None:
+    """RFC 9111 section 3.5 names it."""
+    rules = sharing("anonymous", **config)
+    names = {b"authorization", b"cookie", b"x-api-key", b"x-token"}
+    assert {name for name in names if rules.is_authorized(request((name, b"a")))} == authorized
+
+
+@pytest.mark.parametrize(
+    ("mode", "own_credential", "of_nobody", "of_somebody"),
+    [
+        ("anonymous", False, False, False),
+        ("anonymous", True, True, False),
+        ("service", False, False, False),
+        ("service", True, True, True),
+        ("per_credential", False, False, False),
+        ("per_credential", True, False, False),
+    ],
+)
+def test_whose_credential_a_call_bears(
+    mode: str, own_credential: bool, of_nobody: bool, of_somebody: bool
+) -> None:
+    """The upstream's own never joins a caller's, nor stands in for one that is to be told apart."""
+    rules = sharing(mode, own_credential=own_credential)
+    assert rules.fills_by_itself(request(OTHER, TENANT)) is of_nobody
+    for credential in (TOKEN, (b"cookie", b"a"), (b"X-API-Key", b"a")):
+        assert rules.fills_by_itself(request(OTHER, credential)) is of_somebody
+
+
 @pytest.mark.parametrize("mode", ["anonymous", "service"])
 def test_a_credential_is_no_part_of_the_key_where_copies_are_shared(mode: str) -> None:
     rules = sharing(mode)

@@ -1,0 +1,351 @@
+"""What a cache may have stored, as the oracle reckons it from what the origin has said: all that it could be, no less.
+
+A stored answer is never taken for certain, but what RFC 9111 makes of it is: a 304 or a HEAD that is about it replaces
+its fields (3.2), an unsafe request makes it invalid (4.4).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urljoin, urlsplit
+
+from tests.properties.http_oracle_reading import (
+    Fields,
+    content_range,
+    date,
+    first_age,
+    line,
+    members,
+    policies,
+    selecting,
+    values,
+    wishes,
+    without_hop,
+)
+
+SERIAL = "x-serial"
+"""The field with which an origin numbers its answers."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "content-md5"})
+"""They are about the body (3.2)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as the client sent it."""
+
+    number: int
+    method: str
+    target: str
+    fields: Fields
+    at: float
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One call that the origin got, and what it said."""
+
+    serial: int
+    asked: Asked
+    """The client's request on whose behalf it came."""
+    method: str
+    sent: Fields
+    """The fields with which it came."""
+    status: int
+    """0: nothing was said, the connection was closed."""
+    fields: Fields
+    body: bytes
+    requested_at: float
+    received_at: float
+    is_complete: bool = True
+
+    @property
+    def target(self) -> str:
+        return self.asked.target
+
+    @property
+    def has_failed(self) -> bool:
+        return not self.is_complete or self.status == 0 or self.status >= 500
+
+
+@dataclass(frozen=True)
+class Got:
+    """What the client was answered."""
+
+    asked: Asked
+    status: int
+    fields: Fields
+    body: bytes
+    at: float
+
+    @property
+    def serial(self) -> int | None:
+        found = line(self.fields, SERIAL)
+        return None if found is None else int(found)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An answer that may be stored, as it would be now."""
+
+    serial: int
+    """Of the origin's answer that its fields are of."""
+    asked: Asked
+    """The request whose answer the body is: its fields are what Vary selects by."""
+    by: int
+    """The number of the request for which it was fetched, or last validated."""
+    status: int
+    fields: Fields
+    content: Mapping[int, int] = field(default_factory=dict)
+    """The bytes by their position."""
+    complete: int | None = None
+    """How many there are in all, if that is known."""
+    requested_at: float = 0.0
+    received_at: float = 0.0
+    only_for: int | None = None
+    """The request that alone may see it."""
+    is_for_credential: bool = False
+    """Whether it was told to a request with Authorization, and to no other."""
+    is_invalid: bool = False
+    """Of no use before it is validated."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.complete is not None and len(self.content) == self.complete
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self.content[place] for place in sorted(self.content))
+
+    def made_at(self) -> float:
+        """A missing or invalid Date is the time of receipt (RFC 9110 section 6.6.1)."""
+        found = date(line(self.fields, "date") or "", self.received_at)
+        return self.received_at if found is None else found
+
+    def age(self, now: float) -> float:
+        """Section 4.2.3."""
+        apparent = max(0.0, self.received_at - self.made_at())
+        corrected = first_age(self.fields) + self.received_at - self.requested_at
+        return max(apparent, corrected) + now - self.received_at
+
+
+def strong_etag(fields: Fields) -> str | None:
+    tag = line(fields, "etag")
+    return tag if tag is not None and tag.startswith('"') else None
+
+
+def opaque_tag(tag: str | None) -> str | None:
+    """What weak comparison looks at (RFC 9110 section 8.8.3.2)."""
+    return None if tag is None else tag.removeprefix("W/")
+
+
+def is_about(stored: Stored, fields: Fields, sent: Fields) -> bool | None:
+    """Whether a 304 with these fields, the answer to a request with those, identifies this (4.3.4). None: caches may
+    see it either way."""
+    tag, changed = line(fields, "etag"), line(fields, "last-modified")
+    own_tag, own_changed = line(stored.fields, "etag"), line(stored.fields, "last-modified")
+    if tag is None and changed is None:
+        if own_tag is None and own_changed is None:
+            return True
+        # The origin forgets what it must send (RFC 9110 section 15.4.5), but it was asked about this one alone.
+        return None if asks_about(stored, sent) else False
+    is_strong = strong_etag(fields) is not None
+    by_tag = None if tag is None else own_tag == tag if is_strong else opaque_tag(own_tag) == opaque_tag(tag)
+    by_date = None if changed is None else own_changed == changed
+    told = {verdict for verdict in (by_tag, by_date) if verdict is not None}
+    return told.pop() if len(told) == 1 else None
+
+
+def asks_about(stored: Stored, sent: Fields) -> bool:
+    """Whether a request is conditional on the validator of this and of nothing else."""
+    tag, changed = line(stored.fields, "etag"), line(stored.fields, "last-modified")
+    wanted, since = line(sent, "if-none-match"), line(sent, "if-modified-since")
+    return wanted == tag if wanted is not None else since is not None and since == changed
+
+
+def could_be_chosen(stored: Stored, asked: Asked) -> bool:
+    """Whether the fields that Vary nominates match (4.1)."""
+    names = members(line(stored.fields, "vary"))
+    return "*" not in names and all(
+        selecting(stored.asked.fields, name) == selecting(asked.fields, name) for name in names
+    )
+
+
+def kept(fields: Fields) -> Fields:
+    """The fields that may be stored (3.1, 5.2.2.7), where one reading says so; Set-Cookie never is, by decision."""
+    withheld = frozenset.intersection(*(policy.withheld for policy, _ in policies(fields)))
+    return tuple(one for one in without_hop(fields) if one[0].lower() not in withheld | {"set-cookie"})
+
+
+def updated(old: Fields, new: Fields) -> Fields:
+    """Section 3.2."""
+    news = tuple(one for one in kept(new) if one[0].lower() not in NOT_UPDATED)
+    replaced = {name.lower() for name, _ in news}
+    # Age and Date are of an answer: without them it has just been made (RFC 9110 section 6.6.1).
+    return (*(one for one in old if one[0].lower() not in replaced | {"age", "date"}), *news)
+
+
+def must_not_update(exchange: Exchange) -> bool:
+    """Whether what is stored may stay as it was in spite of an answer that is about it: that must not be stored itself,
+    it could not have been chosen for that request: whose credentials set it apart by configuration, or whose conditions
+    are not for caches (RFC 9110 section 13.2.1)."""
+    says_so = any(policy.no_store or policy.private for policy, _ in policies(exchange.fields))
+    fields = exchange.asked.fields
+    is_special = any(
+        line(fields, name) for name in ("authorization", "cookie", "if-match", "if-unmodified-since")
+    )
+    return says_so or wishes(fields).no_store or is_special
+
+
+def with_fields(one: Stored, exchange: Exchange) -> Stored:
+    """The same with the fields of an answer that is about it, which others must not see if it was for one alone.
+
+    What an origin confirms to a client without credentials is as good as told to that client.
+    """
+    fields, asked = updated(one.fields, exchange.fields), exchange.asked
+    is_public = any(policy.has("public", "s-maxage", "must-revalidate") for policy, _ in policies(fields))
+    has_credential = line(asked.fields, "authorization") is not None
+    is_for_one = has_credential and not is_public
+    return replace(
+        one, serial=exchange.serial, by=asked.number, fields=fields, requested_at=exchange.requested_at,
+        received_at=exchange.received_at, is_invalid=False,
+        is_for_credential=has_credential and one.is_for_credential,
+        only_for=asked.number if is_for_one or wishes(asked.fields).no_store else one.only_for,
+    )  # fmt: skip
+
+
+def head_alone(exchange: Exchange) -> Stored:
+    """What may answer a condition of the very request for which it came, whatever becomes of its body."""
+    number = exchange.asked.number
+    return Stored(
+        exchange.serial, exchange.asked, number, exchange.status, kept(exchange.fields), only_for=number,
+        requested_at=exchange.requested_at, received_at=exchange.received_at,
+    )  # fmt: skip
+
+
+class Possible:
+    """All that may be stored, by target."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, list[Stored]] = {}
+        self.ever: list[tuple[str, Stored]] = []
+        """All that there ever was, with its target, in the order in which it came."""
+        self._asked: dict[int, tuple[list[Stored], int]] = {}
+
+    def asked(self, asked: Asked) -> None:
+        """A client asks."""
+        self._asked[asked.number] = self.of(asked.target), len(self.ever)
+
+    def before(self, asked: Asked) -> list[Stored]:
+        """What there may have been when a request came."""
+        return self._asked[asked.number][0]
+
+    def since(self, asked: Asked) -> list[Stored]:
+        """The same, and what has come since."""
+        before, then = self._asked[asked.number]
+        return before + [one for target, one in self.ever[then:] if target == asked.target]
+
+    def of(self, target: str) -> list[Stored]:
+        return list(self._stored.get(target, ()))
+
+    def learn(self, exchange: Exchange) -> None:
+        """The origin has answered."""
+        before = {id(one) for held in self._stored.values() for one in held}
+        if 200 <= exchange.status < 300:
+            self.ever.append((exchange.target, head_alone(exchange)))
+        self._learn(exchange)
+        self.ever += [(at, one) for at, held in self._stored.items() for one in held if id(one) not in before]
+
+    def _learn(self, exchange: Exchange) -> None:
+        if exchange.method not in SAFE:
+            self._invalidate(exchange)
+        elif not exchange.status or not exchange.is_complete:
+            return
+        elif exchange.status == 304:
+            self._update(exchange)
+        elif exchange.method == "HEAD" and exchange.status == 200:
+            self._after_head(exchange)
+        elif exchange.method == "GET":
+            self._add(exchange)
+
+    def _add(self, exchange: Exchange) -> None:
+        is_secret = wishes(exchange.asked.fields).no_store
+        span = content_range(exchange.fields) if exchange.status == 206 else None
+        start, complete = (span.first, span.complete) if span is not None else (0, len(exchange.body))
+        one = Stored(
+            exchange.serial, exchange.asked, exchange.asked.number, exchange.status, kept(exchange.fields),
+            dict(enumerate(exchange.body, start)), complete, exchange.requested_at, exchange.received_at,
+            exchange.asked.number if is_secret else None, line(exchange.asked.fields, "authorization") is not None,
+        )  # fmt: skip
+        held = self._stored.setdefault(exchange.target, [])
+        if span is not None:
+            held.extend(list(self._combined(held, one)))
+        held.append(one)
+
+    def _combined(self, held: Iterable[Stored], new: Stored) -> Iterable[Stored]:
+        """Section 3.4: with what has the same strong validator, the fields of the new answer replacing the others."""
+        tag = strong_etag(new.fields)
+        for old in held:
+            if tag is None or strong_etag(old.fields) != tag or old.complete != new.complete:
+                continue
+            content = {**old.content, **new.content}
+            if sorted(content) == list(range(min(content), max(content) + 1)):
+                is_whole = len(content) == new.complete
+                fields = tuple(
+                    one for one in updated(old.fields, new.fields) if one[0].lower() != "content-range"
+                )
+                yield replace(new, content=content, status=200 if is_whole else 206, fields=fields)
+
+    def _update(self, exchange: Exchange) -> None:
+        """Sections 3.2 and 4.3.4: the old fields are no more, unless this answer must not be stored."""
+        held, after = self.of(exchange.target), []
+        gone = [one for one in self.since(exchange.asked) if not any(one is other for other in held)]
+        for one in [*held, *gone]:
+            about = could_be_chosen(one, exchange.asked) and is_about(one, exchange.fields, exchange.sent)
+            if one in held and (not about or must_not_update(exchange)):
+                after.append(one)
+            if about is not False:
+                new = with_fields(one, exchange)
+                # Whose request the origin has confirmed it for may be the one that selects it from now on.
+                after += [new, replace(new, asked=exchange.asked)]
+        # Those that nobody could tell from each other.
+        told = {
+            (id(one.content), one.fields, one.asked.number, one.is_invalid, one.only_for): one
+            for one in after
+        }
+        self._stored[exchange.target] = list(told.values())
+
+    def _after_head(self, exchange: Exchange) -> None:
+        """Section 4.3.5: updated where validators and length agree, else stale."""
+        after: list[Stored] = []
+        for one in self.of(exchange.target):
+            if not could_be_chosen(one, exchange.asked) or one.status not in {200, 206}:
+                after.append(one)
+                continue
+            length = line(exchange.fields, "content-length")
+            agrees = length is None or one.complete == int(length)
+            for name in ("etag", "last-modified"):
+                told = line(exchange.fields, name)
+                agrees = agrees and (told is None or told == line(one.fields, name))
+            # A part could not have been chosen. And a cache may take all the same for stale what it could update.
+            may_stay = must_not_update(exchange) or one.status == 206
+            after.append(one if may_stay else replace(one, is_invalid=True))
+            if agrees:
+                after.append(with_fields(one, exchange))
+        self._stored[exchange.target] = after
+
+    def _invalidate(self, exchange: Exchange) -> None:
+        """Section 4.4, with the URIs that the answer names if they are of this origin."""
+        if not 200 <= exchange.status < 400:
+            return
+        host = next(iter(values(exchange.sent, "host")), "")
+        named = [*values(exchange.fields, "location"), *values(exchange.fields, "content-location")]
+        targets = {exchange.target}
+        for one in named:
+            try:
+                parts = urlsplit(urljoin(f"http://{host}{exchange.target}", one))
+            except ValueError:
+                continue
+            if (parts.scheme, parts.netloc.lower()) == ("http", host.lower()):
+                targets.add(parts.path + (f"?{parts.query}" if parts.query else ""))
+        for target in targets:
+            self._stored[target] = [replace(one, is_invalid=True) for one in self.of(target)]
