@@ -9,10 +9,10 @@ from hashlib import blake2b
 
 from proxy.core.http.fields import RawField, members, tokens, values
 
-# Their members are alike in any case (RFC 9110 sections 12.5.2 to 12.5.4); of Accept the types are, but of its
-# parameters nobody knows (section 8.3.1).
 # Names that an answer varies with, and their bytes: each look-up goes through them.
 _MAX_NAMES, _MAX_LENGTH = 32, 1024
+# Their members are alike in any case (RFC 9110 sections 12.5.2 to 12.5.4); of Accept the types are, but of its
+# parameters nobody knows (section 8.3.1).
 _CASELESS = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
 
 
