@@ -145,7 +145,9 @@ class Deposit:
             self._drop_held()
             entry = self._entry(held.key, held.status, stored_fields(merged), held.item, Freshness(0.0))
             return Confirmed(entry, _to_the_causer(merged, head), head.status, is_kept=False)
-        kept = self._put(held.status, merged, held.item, fresh)
+        # What has taken its place meanwhile is newer than what the origin was asked about.
+        is_newest = not self._shelf.was_replaced(held)
+        kept = self._put(held.status, merged, held.item, fresh) if is_newest else None
         if kept is not None and kept.key != held.key:
             self._drop_held()  # it varies with other fields now
         entry = kept or self._entry(
@@ -170,7 +172,7 @@ class Deposit:
     def _joined(self, held: Entry | None, part: ranges.Part, head: ResponseHead, body: bytes) -> Entry | None:
         """A part that was held and one that came as one, if they are of one representation (section 3.4)."""
         held_part = None if held is None else ranges.content_range(held.headers)
-        if held is None or held.item is None or held_part is None:
+        if held is None or held.item is None or held_part is None or self._shelf.was_replaced(held):
             return None
         joined = ranges.combined(held_part, held.item, held.headers, part, body, head.fields)
         if joined is None or len(joined[1]) > self._max_body:
@@ -193,6 +195,7 @@ class Deposit:
             or held.item is None
             or head.status != _OK
             or held.status not in {_OK, _PARTIAL_CONTENT}
+            or self._shelf.was_replaced(held)
         ):
             return
         part = ranges.content_range(held.headers) if held.status == _PARTIAL_CONTENT else None
@@ -247,7 +250,8 @@ class Deposit:
 
     def _drop_held(self) -> None:
         held = self._request.held
-        if held is not None and self._seen.is_current(held.key._replace(variant="")):
+        is_current = held is not None and self._seen.is_current(held.key._replace(variant=""))
+        if held is not None and is_current and not self._shelf.was_replaced(held):
             self._shelf.drop(held.key)
 
 

@@ -126,6 +126,11 @@ class Representations:
         self._memory.drop(twin)
         return self._memory.put(entry, self._usable_until(entry))
 
+    def was_replaced(self, entry: Entry) -> bool:
+        """Whether another response has taken its place."""
+        there = self._memory.look_at(entry.key)
+        return there is not None and there is not entry
+
     def drop(self, key: Key) -> None:
         """Forget one response: there is a newer one that may not be kept."""
         self._memory.drop(key)
