@@ -262,8 +262,10 @@ def is_of_the_server(status: int) -> bool:
 
 
 def _to_the_causer(merged: RawHeaders, head: ResponseHead) -> RawHeaders:
-    """The fields of a response that was confirmed for who has caused that: with the cookies that came for him."""
-    return (*merged, *(field for field in head.fields if field[0].lower() == b"set-cookie"))
+    """The fields of a response that was confirmed for who has caused that: with the cookies that came for him, without
+    its age, which is told where they are written."""
+    cookies = [field for field in head.fields if field[0].lower() == b"set-cookie"]
+    return (*(field for field in merged if field[0].lower() != b"age"), *cookies)
 
 
 def _is_too_long(fields: RawHeaders) -> bool:

@@ -115,3 +115,16 @@ async def test_nor_does_who_asks_for_the_head(condition: str, said: str, tmp_pat
         for field, status in ((condition, 304), ("X-None: 1", 200)):
             request = f"HEAD /a HTTP/1.1\r\nHost: app\r\n{field}\r\n\r\n".encode()
             assert (await client.request(request, head_only=True)).status == status
+
+
+async def test_the_age_of_a_confirmation_is_told_once(tmp_path: Path) -> None:
+    """RFC 9111 section 5.1: one number, the one that a cache on the way has told, and what has passed since."""
+    first = answering("Cache-Control: max-age=5", ETAG)
+    confirmed = answering("Cache-Control: max-age=20", "Age: 3", ETAG, status="304 Not Modified")
+    async with running(tmp_path, first, confirmed) as (proxy, _origin):
+        await proxy.get("/a")
+        proxy.clock.tick(10)
+        for seconds, age in ((0, b"3"), (2, b"5")):
+            proxy.clock.tick(seconds)
+            answer = await proxy.get("/a")
+            assert [value for name, value in answer.fields if name.lower() == b"age"] == [age]
