@@ -100,10 +100,12 @@ class Judge:
         head: bool = False,
         known: int | None = None,
         past: bool = False,
+        part: int | None = None,
     ) -> None:
-        """The answer to a GET or HEAD. `known`: the version whose validator the request had; `past` as above."""
+        """The answer to a GET or HEAD. `known`: the version whose validator the request had; `past` as above; `part`:
+        so many bytes of the beginning were asked for."""
         place = f"{kind.name}.single"
-        if answer.status not in {200, 304, 404}:
+        if answer.status not in {200, 304, 404} | ({206} if part else set()):
             self.failed(place, kind, () if past else [entity], answer)
             return
         cached = self._cached(place, kind, answer, arrived)
@@ -115,20 +117,34 @@ class Judge:
             if known is None or answer.field("etag") != etag(kind, entity, known):
                 self.wrong(place, "304 of another version", f"{entity} {known}", answer)
                 return
-        elif answer.status == 200:
-            tag = answer.field("etag")
-            if head:
-                if tag is None:
-                    return  # it may be of any version
-                number = int(tag.strip('"').rpartition("-")[2])
-            else:
-                number = self._number(kind, entity, answer)
-                if number is None:
-                    self.wrong(place, "not the bytes of the upstream", entity, answer)
-                    return
-            if tag is not None and tag != etag(kind, entity, number):
-                self.wrong(place, "validator of another version", f"{entity} {number}", answer)
+        elif answer.status in {200, 206}:
+            number = self._shown(place, kind, entity, answer, part=None if head else part, head=head)
+            if number is None:
+                return
         self.entity(place, kind, entity, number, answer, cached)
+
+    def _shown(
+        self, place: str, kind: Kind, entity: str, answer: Answer, *, part: int | None, head: bool
+    ) -> int | None:
+        """The version that an answer shows; None if that can't be told, or it shows none."""
+        tag = answer.field("etag")
+        if head or answer.status == 206:
+            if tag is None:
+                return None  # it may be of any version
+            number: int | None = int(tag.strip('"').rpartition("-")[2])
+        else:
+            number = self._number(kind, entity, answer)
+        if number is None:
+            self.wrong(place, "not the bytes of the upstream", entity, answer)
+            return None
+        whole = item(kind, entity, number)
+        placed = f"bytes 0-{(part or 0) - 1}/{len(whole)}"
+        if answer.status == 206 and (answer.body != whole[:part] or answer.field("content-range") != placed):
+            self.wrong(place, "not that part of it", f"{entity} {number}", answer)
+            return None
+        if tag is not None and tag != etag(kind, entity, number):
+            self.wrong(place, "validator of another version", f"{entity} {number}", answer)
+        return number
 
     @staticmethod
     def _number(kind: Kind, entity: str, answer: Answer) -> int | None:

@@ -72,13 +72,14 @@ async def single(asker: Asker) -> None:
     kind, entity = crowd.kind, crowd.one(rng)
     known: int | None = None
     alone = past = False
+    part: int | None = None
     fields: Fields = ()
     match rng.randrange(10):
         case 0 | 1:
             known = max(1, asker.scene.truth.current(kind, entity)[0] - rng.choice((0, 0, 0, 1)))
             fields = (("If-None-Match", etag(kind, entity, known)),)
         case 2:
-            fields = (("Range", "bytes=0-9"),)
+            fields, part = (("Range", "bytes=0-9"),), 10
         case 3:
             fields = (("Cache-Control", rng.choice(("no-cache", "max-age=1", "max-stale=5", "min-fresh=1"))),)
         case 4:
@@ -96,7 +97,10 @@ async def single(asker: Asker) -> None:
         if arrived:
             judge.wrong("single", "only-if-cached was passed on", entity, answer)
         return
-    judge.single(kind, entity, answer, arrived, head=method == "HEAD", known=known, past=past)
+    is_head = method == "HEAD"
+    judge.single(
+        kind, entity, answer, arrived, head=is_head, known=known, past=past, part=None if is_head else part
+    )
 
 
 async def write(asker: Asker) -> None:
