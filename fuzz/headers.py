@@ -49,19 +49,24 @@ def list_members(value: bytes) -> list[bytes]:
     return [member for member in found if member.strip()]
 
 
+_BLANKS = {b" ", b"\t"}
+
+
 def directives(fields: list[RawField], name: bytes) -> dict[bytes, list[bytes | None]]:
     """Cache directives by name in lower case, each with all arguments it has in their order; None where it is bare.
 
-    All lines are one list. Where a quote stands anywhere but around a whole argument, each comma ends a member.
+    All lines are one list. Where a quote stands anywhere but around a whole argument, each comma ends a member. What
+    has a blank beside its `=` has said nothing.
     """
     whole = b", ".join(value for field, value in fields if field.lower() == name)
     members = list_members(whole)
     if any(map(_has_odd_quotes, members)):
         members = [member for member in whole.split(b",") if member.strip()]
     found: dict[bytes, list[bytes | None]] = {}
-    for key, equals, said in (member.partition(b"=") for member in members):
+    for key, equals, said in (member.strip(b" \t").partition(b"=") for member in members):
+        is_apart = key[-1:] in _BLANKS or said[:1] in _BLANKS
         found.setdefault(key.strip(b" \t").lower(), []).append(
-            unquoted(said.strip(b" \t")) if equals else None
+            None if not equals else b"" if is_apart else unquoted(said)
         )
     return found
 

@@ -5,7 +5,7 @@ only what is forbidden, section by section; to forward everything is never wrong
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.properties.http_oracle_reading import Policy, Wishes, line, policies, values, wishes
 from tests.properties.http_oracle_rules import fresh_for, is_relayed, rendered, storing, unwished, within
@@ -107,9 +107,23 @@ class Oracle:
             reasons.append("4.4, 4.3.5: it was made invalid")
         if not could_be_chosen(one, case.got.asked):
             reasons.append("4.1: selected by other fields")
+        if not self._matches_latest_vary(one, case):
+            reasons.append("4.1: a more recent response varies")
         if not reasons and (newer := self._newer(one, case)):
             reasons.append(f"4: {newer.serial} is more recent, and was stored")
         return reasons
+
+    def _matches_latest_vary(self, one: Stored, case: _Case) -> bool:
+        """Of responses that some have Vary and some have not, the most recent of those values selects from all."""
+        there = [
+            other for other in self._possible.before(case.got.asked) if other.serial in self._said_stored
+        ]
+        varied = [other for other in there if line(other.fields, "vary") and not other.is_invalid]
+        latest = max(varied, key=lambda other: other.serial, default=None)
+        if line(one.fields, "vary") or latest is None or latest.serial < one.serial:
+            return True
+        vary = ("Vary", line(latest.fields, "vary") or "")
+        return could_be_chosen(replace(one, fields=(*one.fields, vary)), case.got.asked)
 
     def _newer(self, one: Stored, case: _Case) -> Stored | None:
         """A more recent response that the cache has said it stored, and that it could use as well."""

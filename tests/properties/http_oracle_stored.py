@@ -301,7 +301,7 @@ class Possible:
         gone = [one for one in self.since(exchange.asked) if not any(one is other for other in held)]
         for one in [*held, *gone]:
             about = could_be_chosen(one, exchange.asked) and is_about(one, exchange.fields, exchange.sent)
-            if one in held and (not about or must_not_update(exchange)):
+            if one in held and (not about or must_not_update(exchange) or self._is_new(one, exchange)):
                 after.append(one)
             if about is not False:
                 new = with_fields(one, exchange)
@@ -313,6 +313,10 @@ class Possible:
             for one in after
         }
         self._stored[exchange.target] = list(told.values())
+
+    def _is_new(self, one: Stored, exchange: Exchange) -> bool:
+        """Whether it has come while this answer was under way: nobody knows which of the two is the later one."""
+        return not any(one is other for other in self.before(exchange.asked))
 
     def _after_head(self, exchange: Exchange) -> None:
         """Section 4.3.5: updated where validators and length agree, else stale."""
@@ -327,7 +331,7 @@ class Possible:
                 told = line(exchange.fields, name)
                 agrees = agrees and (told is None or told == line(one.fields, name))
             # A part could not have been chosen. And a cache may take all the same for stale what it could update.
-            may_stay = must_not_update(exchange) or one.status == 206
+            may_stay = must_not_update(exchange) or one.status == 206 or self._is_new(one, exchange)
             after.append(one if may_stay else replace(one, is_invalid=True))
             if agrees:
                 after.append(with_fields(one, exchange))

@@ -228,7 +228,7 @@ MEMBERS = (
     "s-maxage=0", "must-understand", "stale-while-revalidate=10", "stale-if-error=10", "stale-if-error=0",
     'no-cache="x-secret"', 'private="x-secret"', "no-cache=x-secret", "private=X-Secret", 'no-cache=""', 'private=""',
     'no-cache="x secret"', 'private="x-secret', 'max-age="20"', "max-age=abc", "max-age=-1", "max-age=1.5",
-    "max-age=20s", "max-age=", "max-age", "max-age=020", "max-age=99999999999999999999",
+    "max-age=20s", "max-age=", "max-age", "max-age =20", "max-age= 20", "max-age=020", "max-age=99999999999999999999",
     "MAX-AGE=20", "No-Store", "immutable", "x-unknown", "x-unknown=1", 'x-unknown="a, max-age=60"', "s-maxage=abc",
     "max-age='20'", "max-age=20 x", "=20", "stale-while-revalidate=x", "",
 )  # fmt: skip

@@ -111,6 +111,9 @@ FORBIDDEN: dict[str, tuple[str, Story]] = {
     "Vary of a field that is absent": ("4.1", ([Fetch(LANGUAGE, GERMAN)], Reuse())),
     "Vary of a field that is empty": ("4.1", ([Fetch((MINUTE, "Vary: x"))], Reuse(asked=("X:",)))),
     "Vary *": ("4.1", (said(MINUTE, "Vary: x, *"), Reuse())),
+    "without Vary before one that varies": (
+        "4.1", ([Fetch(), 1.0, Fetch(LANGUAGE, GERMAN)], Reuse(asked=("Accept-Language: en",), of=1, age="2")),
+    ),
     "another target": ("4", (said(MINUTE), Reuse(target="/x?q"))),
     "a write that was not passed on": ("4", (said(MINUTE), Reuse(method="POST"))),
     "after a POST": ("4.4", ([Fetch(), Fetch((), method="POST", stored=False)], Reuse(of=1))),

@@ -11,6 +11,7 @@ from proxy.core.http.fields import RawField, members, values
 _MAX_DELTA = 2**31
 """Section 1.2.2: a delta-seconds beyond this counts as this."""
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BLANKS = (b" ", b"\t")
 _WITH_QUOTED = re.compile(rb'[^"=]*=[ \t]*"(?:[^"\\]|\\.)*"[ \t]*', re.DOTALL)
 _TOKEN = re.compile(rb"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 # Their argument lists fields, and where they are repeated they are about all of those.
@@ -23,14 +24,16 @@ def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping
     All lines are one list (RFC 9110 section 5.3). Of a repeated directive the first counts, except that a bare one is
     stronger than one with an argument (a qualified `private="…"` must not weaken a `private`), and that the fields of a
     `private` or `no-cache` add up. Where quotes are broken, no directive is hidden by them, and an argument that has
-    one keeps it: it is no number and no name.
+    one keeps it: it is no number and no name, nor is one with a blank beside its `=`.
     """
     directives: dict[bytes, bytes | None] = {}
     listed: dict[bytes, list[bytes]] = {}
     for member in _listed(b", ".join(values(fields, name))):
-        key, equals, argument = member.partition(b"=")
-        key = key.strip(b" \t").lower()
+        key, equals, argument = member.strip(b" \t").partition(b"=")
         said = _argument(argument) if equals else None
+        if key.endswith(_BLANKS) or argument.startswith(_BLANKS):
+            said = b""  # no directive is written so, and nothing is stricter
+        key = key.rstrip(b" \t").lower()
         if key not in directives or said is None:
             directives[key] = said
         if said is not None and key in _OF_FIELDS:
@@ -49,7 +52,6 @@ def _listed(value: bytes) -> list[bytes]:
 
 
 def _argument(value: bytes) -> bytes:
-    value = value.strip(b" \t")
     return value[1:-1] if _QUOTED.fullmatch(value) else value
 
 
