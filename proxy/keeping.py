@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.core.http import ranges, validation
 from proxy.core.http.fields import RawField, values
-from proxy.core.http.freshness import Freshness, Rules, assess
+from proxy.core.http.freshness import Freshness, Rules, assess, withheld
 from proxy.core.http.storing import stored_fields
 from proxy.exchange import ResponseHead
 from proxy.fill import Confirmed
@@ -140,7 +141,7 @@ class Deposit:
         merged = validation.freshened(held.headers, head.fields)
         if not validation.is_about(held.headers, head.fields) or _is_too_long(merged):
             return None
-        fresh = self._assess(merged, held.status)
+        fresh = self._assess_updated(merged, held.status, head)
         if fresh is None:
             self._drop_held()
             entry = self._entry(held.key, held.status, stored_fields(merged), held.item, Freshness(0.0))
@@ -184,7 +185,7 @@ class Deposit:
         status = _OK if whole.is_whole else _PARTIAL_CONTENT
         if status == _PARTIAL_CONTENT:
             fields = (*fields, (b"Content-Range", whole.render()))
-        fresh = None if _is_too_long(fields) else self._assess(fields, status)
+        fresh = None if _is_too_long(fields) else self._assess_updated(fields, status, head)
         return None if fresh is None else self._put(status, fields, item, fresh)
 
     def _after_head(self, head: ResponseHead) -> None:
@@ -204,7 +205,7 @@ class Deposit:
             self._drop_held()
             return
         merged = validation.freshened(held.headers, head.fields)
-        fresh = None if _is_too_long(merged) else self._assess(merged, held.status)
+        fresh = None if _is_too_long(merged) else self._assess_updated(merged, held.status, head)
         if fresh is None:
             self._drop_held()
         else:
@@ -222,6 +223,12 @@ class Deposit:
             rng=self._clocks.rng,
         )
         return self._bound(fresh) if fresh is not None and self._request.scope else fresh
+
+    def _assess_updated(self, merged: RawHeaders, status: int, head: ResponseHead) -> Freshness | None:
+        """Of what is held with the fields of this head. What the head withholds is not stored, even if a targeted field
+        that it does not say again still rules over all of it (RFC 9213 section 2.2)."""
+        fresh = self._assess(merged, status)
+        return fresh and replace(fresh, omitted=fresh.omitted | withheld(head.fields, self._rules))
 
     def _put(self, status: int, fields: RawHeaders, body: bytes, fresh: Freshness) -> Entry | None:
         """Keep what came with these fields, as far as they may be stored."""

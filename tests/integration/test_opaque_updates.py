@@ -246,3 +246,12 @@ async def test_an_error_to_head_changes_nothing_that_is_stored(tmp_path: Path) -
     )
     assert response.status == 410
     assert len(origin.seen) == 3
+
+
+async def test_what_a_304_withholds_is_not_stored_whatever_rules_over_the_response(tmp_path: Path) -> None:
+    """RFC 9111 section 5.2.2.7, where a targeted field is of the first answer and the 304 does not say it again."""
+    first = answering(ETAG, "CDN-Cache-Control: max-age=2", "Cache-Control: max-age=2")
+    withheld = answering(ETAG, 'Cache-Control: max-age=2, private="secret"', "Secret: 1", confirms=True)
+    async with running(tmp_path, first, withheld) as (proxy, _):
+        by_whom, later = await validated(proxy)
+        assert (by_whom.field("secret"), later.field("secret")) == ("1", "")

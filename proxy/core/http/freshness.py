@@ -208,6 +208,11 @@ def bounded(fresh: Freshness, seconds: float, *, while_revalidate: float, if_err
     )
 
 
+def withheld(fields: Iterable[RawField], rules: Rules) -> frozenset[bytes]:
+    """Names of fields, lower case, that an answer with these says must not be stored (sections 5.2.2.4 and 5.2.2.7)."""
+    return frozenset() if rules.origin == "ignore" else _omitted(response_directives(tuple(fields))[0])
+
+
 def is_for_one_caller(fields: Iterable[RawField], key_fields: Collection[bytes] = ()) -> bool:
     """Whether an answer sets a cookie, or varies with a field that a fill does not carry (sections 4.1 and 7.3)."""
     fields = tuple(fields)
