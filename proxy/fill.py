@@ -49,6 +49,10 @@ class Asked(Struct, frozen=True):
 class Keeping(Protocol):
     """What is done with an answer."""
 
+    def asked(self) -> None:
+        """The request whose answer it is goes out now."""
+        ...
+
     def is_kept(self, head: ResponseHead) -> bool:
         """Whether the answer with this head, which has just come, may be kept."""
         ...
@@ -238,6 +242,7 @@ class Fill:
             self._is_sent = True
             try:
                 async with asyncio.timeout_at(deadline):
+                    self._keeping.asked()
                     await exchange.send_head(request)
                     await exchange.end_request()
                     head = await exchange.receive_head(asked.method, forgiving=True, on_interim=self._inform)

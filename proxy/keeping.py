@@ -73,10 +73,13 @@ class Deposit:
         self._max_body = max_body
         self._bound = bound
         self._seen = seen
-        self._asked_at = clocks.now()
-        self._came_at = self._asked_at
+        self._asked_at = self._came_at = clocks.now()
         self._head: ResponseHead | None = None
         self._fresh: Freshness | None = None
+
+    def asked(self) -> None:
+        """The request whose answer it is goes out now (`request_time` of section 4.2.3)."""
+        self._asked_at = self._clocks.now()
 
     def is_kept(self, head: ResponseHead) -> bool:
         """Whether the answer with this head, which has just come, may be kept; what it says of what is held is done."""
@@ -141,6 +144,7 @@ class Deposit:
         merged = validation.freshened(held.headers, head.fields)
         if not validation.is_about(held.headers, head.fields) or _is_too_long(merged):
             return None
+        self._drop_others(held)
         fresh = self._assess_updated(merged, held.status, head)
         if fresh is None:
             self._drop_held()
@@ -199,6 +203,7 @@ class Deposit:
             or self._shelf.was_replaced(held)
         ):
             return
+        self._drop_others(held)
         part = ranges.content_range(held.headers) if held.status == _PARTIAL_CONTENT else None
         length = len(held.item) if part is None else part.complete
         if validation.after_head(held.headers, length, head.fields) == "invalidate":
@@ -254,6 +259,11 @@ class Deposit:
             headers=fields,
             last_synced_at=self._came_at,
         )
+
+    def _drop_others(self, held: Entry) -> None:
+        """What else the request could have selected would have to be updated like what is held, or made invalid
+        (sections 4.3.4 and 4.3.5). It is there only where an origin has changed its Vary, so it is let go."""
+        self._shelf.drop_others(held.key, self._request.fields, until=self._came_at)
 
     def _drop_held(self) -> None:
         held = self._request.held

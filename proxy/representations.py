@@ -9,7 +9,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from proxy.core.http.dates import parse_date
@@ -71,14 +71,12 @@ class Representations:
         sets its caller apart; empty: nothing does."""
         whole: list[Entry] = []
         part: list[Entry] = []
-        lists = self._varied.get(hash((target, scope)), ())
-        for names in [(), *lists]:
-            variant = _variant(scope, names, fields)
-            for one, found in ((variant, whole), (_twin(variant), part)):
-                entry = self._memory.get(Key(self.name, target, one))
-                if entry is not None:
-                    found.append(entry)
-        is_varied = bool(lists) and bool(self._memory.variants(Key(self.name, target)))
+        for key in self._fitting(target, fields, scope):
+            entry = self._memory.get(key)
+            if entry is not None:
+                (part if entry.status == _PARTIAL_CONTENT else whole).append(entry)
+        varies = hash((target, scope)) in self._varied
+        is_varied = varies and bool(self._memory.variants(Key(self.name, target)))
         return Selected(
             max(whole, key=_made_at, default=None), max(part, key=_made_at, default=None), is_varied
         )
@@ -135,6 +133,13 @@ class Representations:
         """Forget one response: there is a newer one that may not be kept."""
         self._memory.drop(key)
 
+    def drop_others(self, key: Key, fields: Collection[RawField], *, until: float) -> None:
+        """Forget what else a request with these fields selects, unless it came later than that (epoch seconds)."""
+        for other in self._fitting(key.id, fields, key.variant.partition("\n")[0]):
+            held = self._memory.look_at(other)
+            if held is not None and other != key and held.received_at <= until:
+                self._memory.drop(other)
+
     def watch(self, target: str) -> Watch:
         """Have invalidations of a target from here on counted, for `put`. Close the watch at the end."""
         return self._generations.watch((Key(self.name, target),))
@@ -145,6 +150,13 @@ class Representations:
         self._generations.invalidated(key)
         self._memory.discard(key)
         self._forget(hash((target, "")))  # of each scope it goes in time
+
+    def _fitting(self, target: str, fields: Collection[RawField], scope: str) -> Iterator[Key]:
+        """The keys of all that may be held for a request with these fields."""
+        for names in [(), *self._varied.get(hash((target, scope)), ())]:
+            variant = _variant(scope, names, fields)
+            yield Key(self.name, target, variant)
+            yield Key(self.name, target, _twin(variant))
 
     def _is_late(self, entry: Entry, key: Key) -> bool:
         """Whether what is held there came later than the entry."""

@@ -88,6 +88,19 @@ async def test_the_time_that_an_answer_takes_makes_it_older(tmp_path: Path) -> N
         assert len(origin.seen) == 1
 
 
+async def test_the_time_that_a_call_before_it_took_does_not(tmp_path: Path) -> None:
+    """RFC 9111 section 4.2.3: `request_time` is that of the request whose answer it is, not of the one before it, whose
+    304 was about something else."""
+    wrong = answering('ETag: "2"', status="304 Not Modified", takes=7)
+    answers = (answering("Cache-Control: max-age=2", 'ETag: "1"'), wrong, answering(HOUR, takes=7))
+    async with running(tmp_path, *answers) as (proxy, origin):
+        await proxy.get("/a")
+        proxy.clock.tick(3)
+        await proxy.get("/a")
+        assert (await proxy.get("/a")).field("age") == "7"
+        assert len(origin.seen) == 3
+
+
 async def test_what_has_its_lifetime_of_the_operator_is_as_old_as_it_came(tmp_path: Path) -> None:
     """RFC 9111 sections 4.2.3, 5.1 and 5.2.1.1: its `ttl` counts from receipt, its Age from when it was made."""
     old = answering("Age: 1000", f"Date: {at(-1500)}")

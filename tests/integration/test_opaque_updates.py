@@ -255,3 +255,27 @@ async def test_what_a_304_withholds_is_not_stored_whatever_rules_over_the_respon
     async with running(tmp_path, first, withheld) as (proxy, _):
         by_whom, later = await validated(proxy)
         assert (by_whom.field("secret"), later.field("secret")) == ("1", "")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_is_told_of_one_goes_for_each_that_the_request_selects(
+    method: str, tmp_path: Path
+) -> None:
+    """RFC 9111 sections 4.3.4 and 4.3.5: an origin that changes its Vary has several for one request. What was not
+    asked about is not shown as it was; what the request does not select stays."""
+    minute = "Cache-Control: max-age=60"
+    by_foo, by_bar = (answering(ETAG, minute, f"Vary: {name}", "Test-Header: a") for name in ("Foo", "Bar"))
+    told = answering(ETAG, minute, "Vary: Bar", "Test-Header: b", confirms=True, body=b"3")
+    async with running(tmp_path, by_foo, by_foo, by_bar, told, answering(minute)) as (proxy, origin):
+        await proxy.get("/a", "Foo: 1", "Bar: 1")
+        await proxy.get("/a", "Foo: 3", "Bar: 1")
+        proxy.clock.tick(1)
+        await proxy.get("/a", "Foo: 2", "Bar: 1")
+        asked = f"{method} /a HTTP/1.1\r\nHost: app\r\nFoo: 1\r\nBar: 1\r\nCache-Control: no-cache\r\n\r\n"
+        async with proxy.client() as client:
+            await client.request(asked.encode(), head_only=method == "HEAD")
+        confirmed = await proxy.get("/a", "Foo: 1", "Bar: 1")
+        assert (confirmed.body, confirmed.field("test-header")) == (b"3", "b")
+        assert (await proxy.get("/a", "Foo: 3", "Bar: 3")).body == b"2"
+        assert len(origin.seen) == 4
+        assert (await proxy.get("/a", "Foo: 1", "Bar: 2")).body == b"5"

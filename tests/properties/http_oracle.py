@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from tests.properties.http_oracle_reading import Policy, Wishes, line, policies, values, wishes
 from tests.properties.http_oracle_rules import fresh_for, is_relayed, rendered, storing, unwished, within
-from tests.properties.http_oracle_stored import Asked, Exchange, Got, Possible, Stored, could_be_chosen
+from tests.properties.http_oracle_stored import Possible, could_be_chosen
+from tests.properties.http_oracle_told import Asked, Exchange, Got, Stored
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,11 @@ class Oracle:
 
     def _forbidden(self, one: Stored, case: _Case) -> list[str]:
         """What forbids to answer with this at all."""
+        if one.only_for not in {None, case.number}:
+            reasons = self._by_its_directives(one, case)
+            return [*reasons, "3, 3.5, 5.2.1.5: it must not be stored"]
         if one.by == case.number and not one.is_invalid:  # fetched for this very request, or validated for it
             return ["5.2.1.7: a call was made for it"] if case.wanted.only_if_cached else []
-        if one.only_for not in {None, case.number}:
-            return ["5.2.1.5, 3.5: told to one client alone"]
         reasons = self._by_its_directives(one, case)
         if one.is_invalid:
             reasons.append("4.4, 4.3.5: it was made invalid")

@@ -15,7 +15,7 @@ from tests.properties.http_oracle_reading import (
     policies,
     values,
 )
-from tests.properties.http_oracle_stored import SERIAL, Exchange, Got, Stored, opaque_tag, strong_etag
+from tests.properties.http_oracle_told import SERIAL, Exchange, Got, Stored, opaque_tag, strong_etag
 
 HEURISTIC = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 section 15.1."""

@@ -4,15 +4,13 @@ A stored answer is never taken for certain, but what RFC 9111 makes of it is: a 
 its fields (3.2), an unsafe request makes it invalid (4.4).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 from tests.properties.http_oracle_reading import (
     Fields,
     content_range,
-    date,
-    first_age,
     line,
     members,
     policies,
@@ -21,121 +19,12 @@ from tests.properties.http_oracle_reading import (
     wishes,
     without_hop,
 )
+from tests.properties.http_oracle_rules import storing
+from tests.properties.http_oracle_told import Asked, Exchange, Stored, opaque_tag, strong_etag
 
-SERIAL = "x-serial"
-"""The field with which an origin numbers its answers."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "content-md5"})
 """They are about the body (3.2)."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as the client sent it."""
-
-    number: int
-    method: str
-    target: str
-    fields: Fields
-    at: float
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One call that the origin got, and what it said."""
-
-    serial: int
-    asked: Asked
-    """The client's request on whose behalf it came."""
-    method: str
-    sent: Fields
-    """The fields with which it came."""
-    status: int
-    """0: nothing was said, the connection was closed."""
-    fields: Fields
-    body: bytes
-    requested_at: float
-    received_at: float
-    is_complete: bool = True
-
-    @property
-    def target(self) -> str:
-        return self.asked.target
-
-    @property
-    def has_failed(self) -> bool:
-        return not self.is_complete or self.status == 0 or self.status >= 500
-
-
-@dataclass(frozen=True)
-class Got:
-    """What the client was answered."""
-
-    asked: Asked
-    status: int
-    fields: Fields
-    body: bytes
-    at: float
-
-    @property
-    def serial(self) -> int | None:
-        found = line(self.fields, SERIAL)
-        return None if found is None else int(found)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An answer that may be stored, as it would be now."""
-
-    serial: int
-    """Of the origin's answer that its fields are of."""
-    asked: Asked
-    """The request whose answer the body is: its fields are what Vary selects by."""
-    by: int
-    """The number of the request for which it was fetched, or last validated."""
-    status: int
-    fields: Fields
-    content: Mapping[int, int] = field(default_factory=dict)
-    """The bytes by their position."""
-    complete: int | None = None
-    """How many there are in all, if that is known."""
-    requested_at: float = 0.0
-    received_at: float = 0.0
-    only_for: int | None = None
-    """The request that alone may see it."""
-    is_for_credential: bool = False
-    """Whether it was told to a request with Authorization, and to no other."""
-    is_invalid: bool = False
-    """Of no use before it is validated."""
-
-    @property
-    def is_whole(self) -> bool:
-        return self.complete is not None and len(self.content) == self.complete
-
-    @property
-    def body(self) -> bytes:
-        return bytes(self.content[place] for place in sorted(self.content))
-
-    def made_at(self) -> float:
-        """A missing or invalid Date is the time of receipt (RFC 9110 section 6.6.1)."""
-        found = date(line(self.fields, "date") or "", self.received_at)
-        return self.received_at if found is None else found
-
-    def age(self, now: float) -> float:
-        """Section 4.2.3."""
-        apparent = max(0.0, self.received_at - self.made_at())
-        corrected = first_age(self.fields) + self.received_at - self.requested_at
-        return max(apparent, corrected) + now - self.received_at
-
-
-def strong_etag(fields: Fields) -> str | None:
-    tag = line(fields, "etag")
-    return tag if tag is not None and tag.startswith('"') else None
-
-
-def opaque_tag(tag: str | None) -> str | None:
-    """What weak comparison looks at (RFC 9110 section 8.8.3.2)."""
-    return None if tag is None else tag.removeprefix("W/")
 
 
 def is_about(stored: Stored, fields: Fields, sent: Fields) -> bool | None:
@@ -268,24 +157,27 @@ class Possible:
             self._add(exchange)
 
     def _add(self, exchange: Exchange) -> None:
-        is_secret = wishes(exchange.asked.fields).no_store
         span = content_range(exchange.fields) if exchange.status == 206 else None
         start, complete = (span.first, span.complete) if span is not None else (0, len(exchange.body))
         one = Stored(
             exchange.serial, exchange.asked, exchange.asked.number, exchange.status, kept(exchange.fields),
             dict(enumerate(exchange.body, start)), complete, exchange.requested_at, exchange.received_at,
-            exchange.asked.number if is_secret else None, line(exchange.asked.fields, "authorization") is not None,
+            None, line(exchange.asked.fields, "authorization") is not None,
         )  # fmt: skip
-        held = self._stored.setdefault(exchange.target, [])
-        if span is not None:
-            held.extend(list(self._combined(held, one)))
-        held.append(one)
+        ways = policies(one.fields)
+        is_never_stored = all(storing(one, policy, has_expires=not targeted) for policy, targeted in ways)
+        if is_never_stored or wishes(exchange.asked.fields).no_store:
+            one = replace(one, only_for=one.by)
+        held = self.of(exchange.target)
+        joined = [] if span is None else self._combined(held, one)
+        self._keep(exchange.target, [*held, *joined, one])
 
     def _combined(self, held: Iterable[Stored], new: Stored) -> Iterable[Stored]:
         """Section 3.4: with what has the same strong validator, the fields of the new answer replacing the others."""
         tag = strong_etag(new.fields)
         for old in held:
-            if tag is None or strong_etag(old.fields) != tag or old.complete != new.complete:
+            is_like = strong_etag(old.fields) == tag and old.complete == new.complete
+            if tag is None or not is_like or old.only_for not in {None, new.by}:
                 continue
             content = {**old.content, **new.content}
             if sorted(content) == list(range(min(content), max(content) + 1)):
@@ -307,12 +199,7 @@ class Possible:
                 new = with_fields(one, exchange)
                 # Whose request the origin has confirmed it for may be the one that selects it from now on.
                 after += [new, replace(new, asked=exchange.asked)]
-        # Those that nobody could tell from each other.
-        told = {
-            (id(one.content), one.fields, one.asked.number, one.is_invalid, one.only_for): one
-            for one in after
-        }
-        self._stored[exchange.target] = list(told.values())
+        self._keep(exchange.target, after)
 
     def _is_new(self, one: Stored, exchange: Exchange) -> bool:
         """Whether it has come while this answer was under way: nobody knows which of the two is the later one."""
@@ -335,21 +222,39 @@ class Possible:
             after.append(one if may_stay else replace(one, is_invalid=True))
             if agrees:
                 after.append(with_fields(one, exchange))
-        self._stored[exchange.target] = after
+        self._keep(exchange.target, after)
+
+    def _keep(self, target: str, found: list[Stored]) -> None:
+        """Of those that nobody could tell from each other one is enough."""
+        told = {
+            (
+                tuple(one.content.items()),
+                one.fields,
+                one.asked.number,
+                one.by,
+                one.is_invalid,
+                one.only_for,
+            ): one
+            for one in reversed(found)
+        }
+        self._stored[target] = list(reversed(told.values()))
 
     def _invalidate(self, exchange: Exchange) -> None:
         """Section 4.4, with the URIs that the answer names if they are of this origin."""
         if not 200 <= exchange.status < 400:
             return
-        host = next(iter(values(exchange.sent, "host")), "")
+        # By the name that the origin has on either hop.
+        hosts = [
+            host.lower() for host in (*values(exchange.sent, "host"), *values(exchange.asked.fields, "host"))
+        ]
         named = [*values(exchange.fields, "location"), *values(exchange.fields, "content-location")]
         targets = {exchange.target}
         for one in named:
             try:
-                parts = urlsplit(urljoin(f"http://{host}{exchange.target}", one))
+                parts = urlsplit(urljoin(f"http://{hosts[0]}{exchange.target}", one))
             except ValueError:
                 continue
-            if (parts.scheme, parts.netloc.lower()) == ("http", host.lower()):
+            if parts.scheme == "http" and parts.netloc.lower() in hosts:
                 targets.add(parts.path + (f"?{parts.query}" if parts.query else ""))
         for target in targets:
             self._stored[target] = [replace(one, is_invalid=True) for one in self.of(target)]

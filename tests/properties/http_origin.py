@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.integration.harness import Clock, ScriptedUpstream, Seen
 from tests.properties.http_oracle_reading import Fields, Span, asked_range, date, line
-from tests.properties.http_oracle_stored import SAFE, Asked, Exchange, opaque_tag, strong_etag
+from tests.properties.http_oracle_stored import SAFE
+from tests.properties.http_oracle_told import Asked, Exchange, opaque_tag, strong_etag
 
 LENGTH = 10
 """Bytes of each representation."""
@@ -305,8 +306,10 @@ def answers(draw: st.DrawFn, way: Answer) -> Answer:
         for name in draw(st.lists(st.sampled_from(sorted(rare)), max_size=3, unique=True)):
             change[name] = draw(rare[name])
     # Without Cache-Control what else there is matters.
-    if "expires" in change and draw(st.booleans()):
-        change["control"] = ()
+    if draw(st.integers(0, 9)) == 0:
+        change |= {"control": (), "expires": (draw(st.sampled_from(DATES)),)}
+    if way.vary is not None and draw(st.integers(0, 3)) == 0:
+        change["vary"] = draw(st.sampled_from(VARIES))
     answer = replace(way, **change)
     # What a directive names had better be there.
     is_named = any("x-secret" in one.lower() for one in (*answer.control, answer.targeted or ""))

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 from tests.properties.http_oracle import Contract, Oracle
 from tests.properties.http_oracle_reading import Fields, date, line
-from tests.properties.http_oracle_stored import Asked, Exchange, Got
+from tests.properties.http_oracle_told import Asked, Exchange, Got
 
 MINUTE = "Cache-Control: max-age=60"
 NOW = 1_800_000_000.0

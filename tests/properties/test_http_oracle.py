@@ -4,7 +4,7 @@ import pytest
 
 from tests.properties.http_oracle import Contract
 from tests.properties.http_oracle_reading import directives, targeted
-from tests.properties.http_oracle_stored import Exchange, Got
+from tests.properties.http_oracle_told import Exchange, Got
 from tests.properties.http_stories import (
     BODY,
     MINUTE,
@@ -139,6 +139,17 @@ FORBIDDEN: dict[str, tuple[str, Story]] = {
         "4",
         (
             [Fetch((MINUTE, TAG)), 61.0, Fetch((MINUTE, 'ETag: "b"'), ('If-None-Match: "b"',), 304)],
+            Reuse(of=1, fields_of=2),
+        ),
+    ),
+    "what was not to be stored, confirmed": (
+        "3",
+        ([Fetch(("Cache-Control: no-store", TAG)), RENEWED], Reuse(of=1, fields_of=2)),
+    ),
+    "what was told to another, confirmed to a client with credentials": (
+        "3.5",
+        (
+            [Fetch((MINUTE, TAG)), 61.0, Fetch((MINUTE, TAG), ('If-None-Match: "a"', *AUTHORIZED), 304)],
             Reuse(of=1, fields_of=2),
         ),
     ),

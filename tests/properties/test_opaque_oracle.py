@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.integration.harness import PATIENCE, Client, Clock, Proxy, Response, running
 from tests.properties.http_oracle import Contract, Oracle
 from tests.properties.http_oracle_reading import Fields
-from tests.properties.http_oracle_stored import Asked, Exchange, Got
+from tests.properties.http_oracle_told import Asked, Exchange, Got
 from tests.properties.http_origin import LONG_AGO, Answer, Origin, answers, text, ways
 
 PLAIN = Answer()
@@ -86,6 +86,7 @@ SELECTING = (
 OTHERS = ("Pragma: no-cache", "Authorization: Bearer a", "Authorization: Bearer a", "Cookie: c=1")
 NAMED = (
     "Location: {base}/b", "Content-Location: {base}/a?q=1", "Location: b", "Location: http://elsewhere{base}/b",
+    "Location: http://app{base}/b",
     "Location: http://{host}{base}/b", "Content-Location: ?q=1", "Location: //{host}{base}/b#f", "Location: http://[",
 )  # fmt: skip
 

@@ -24,6 +24,19 @@ def test_nor_does_it_take_the_place_of_one_that_varies_otherwise(vary: tuple[str
     assert shelf.whole(asked) == "new"
 
 
+def test_what_came_later_stays_where_the_others_of_a_request_are_dropped() -> None:
+    shelf = Shelf()
+    asked = of(lang="en", size="s")
+    for vary, at in (("Lang", 0.0), ("Size", 2.0), ("Lang, Size", 1.0)):
+        shelf.put(shelf.entry(vary, asked, vary=vary, at=at))
+    one = shelf.entry("", asked, vary="Lang, Size")
+    shelf.held.drop_others(one.key, asked, until=one.received_at + 1)
+    assert shelf.whole(of(lang="en")) is None
+    assert shelf.whole(asked) == "Size"
+    shelf.held.drop_others(one.key, asked, until=one.received_at + 2)
+    assert shelf.whole(asked) == "Lang, Size"
+
+
 # Invalidation (RFC 9111 section 4.4).
 
 

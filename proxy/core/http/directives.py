@@ -117,7 +117,11 @@ def _seconds(found: Mapping[bytes, bytes | None], name: bytes) -> float | None:
 
 
 def _max_stale(found: Mapping[bytes, bytes | None]) -> float | None:
-    """Section 5.2.1.2: without an argument, any staleness. One that can't be read allows none."""
+    """Section 5.2.1.2: without an argument, any staleness. One that can't be read says nothing: as a 0 it would accept
+    what is stale from just now on."""
     if b"max-stale" not in found:
         return None
-    return math.inf if found[b"max-stale"] is None else _seconds(found, b"max-stale")
+    argument = found[b"max-stale"]
+    if argument is None:
+        return math.inf
+    return float(delta_seconds(argument)) if argument.isdigit() else None
