@@ -4,16 +4,20 @@ answer with the same bytes, and count the same."""
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
+import pytest
+
+from proxy import wiring
 from proxy.core.bulk import RequestShape
 from proxy.core.http.plain import PlainRequest
 from proxy.lane import Lane, LaneServer
 from proxy.lane_table import Table
+from proxy.loader import Loader
 from proxy.ready import Ready
 from proxy.server import Connection
 from tests.integration.harness import (
@@ -238,12 +242,19 @@ async def _all(client: Client) -> bytes | None:
 class Twins:
     """The two, the one with the lane first, with their upstreams and their clock."""
 
-    def __init__(self, proxies: tuple[Proxy, Proxy], origins: tuple[Origin, Origin], clock: Clock) -> None:
+    def __init__(
+        self,
+        proxies: tuple[Proxy, Proxy],
+        origins: tuple[Origin, Origin],
+        clock: Clock,
+        loaders: Sequence[Loader],
+    ) -> None:
         self.proxies = proxies
         self.origins = origins
         self.clock = clock
         self.numbers = count()
         """For what differs each time."""
+        self._loaders = loaders
         self._tasks = [len(proxy.app._supervisor) for proxy in proxies]
         for server in proxies[0].app._serving:
             if isinstance(server, LaneServer):
@@ -332,8 +343,12 @@ class Twins:
         some requests are counted."""
         async with asyncio.timeout(PATIENCE):
             for proxy, tasks in zip(self.proxies, self._tasks, strict=True):
-                while len(proxy.app._supervisor) > tasks or _is_busy(proxy):
+                while len(proxy.app._supervisor) > tasks or _is_busy(proxy) or self._are_awaited():
                     await asyncio.sleep(0)
+
+    def _are_awaited(self) -> bool:
+        """Whether flights are due, be they yet to take off."""
+        return any(loader._flights for loader in self._loaders)
 
     async def answered(self) -> None:
         """Wait until both have answered what they can. Half a request stays under way, and may be refused before its
@@ -374,6 +389,7 @@ async def twins(
     """Both, with these sections; at the end they must have counted the same."""
     clock = Clock()
     origins = Origin(), Origin()
+    loaders: list[Loader] = []
     places = [directory / "lane", directory / "slow"]
     settings = [sections.pop("fast", {}), sections.pop("slow", {})]
     for place in places:
@@ -383,13 +399,19 @@ async def twins(
         document = {"resources": resources or user(), **sections, **settings[index]}
         return running(origins[index].upstream.url, places[index], clock=clock, lane=lane, **document)
 
-    async with (
-        origins[0].upstream,
-        origins[1].upstream,
-        one(0, lane=True) as fast,
-        one(1, lane=False) as slow,
-    ):
-        there = Twins((fast, slow), origins, clock)
+    def loading(*args: Any, **how: Any) -> Loader:
+        # What gathers for half a second would be counted by one of them only when it happens to be looked at between.
+        loaders.append(Loader(*args, **how, refresh_gathers=0.0))
+        return loaders[-1]
+
+    async with AsyncExitStack() as stack:
+        for origin in origins:
+            await stack.enter_async_context(origin.upstream)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wiring, "Loader", loading)
+            fast = await stack.enter_async_context(one(0, lane=True))
+            slow = await stack.enter_async_context(one(1, lane=False))
+        there = Twins((fast, slow), origins, clock, loaders)
         yield there
         await there.settled()
         there.same_counts()
