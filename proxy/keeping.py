@@ -152,9 +152,7 @@ class Deposit:
             return Confirmed(entry, _to_the_causer(merged, head), head.status, is_kept=False)
         # What has taken its place meanwhile is newer than what the origin was asked about.
         is_newest = not self._shelf.was_replaced(held)
-        kept = self._put(held.status, merged, held.item, fresh) if is_newest else None
-        if kept is not None and kept.key != held.key:
-            self._drop_held()  # it varies with other fields now
+        kept = self._put_updated(held, merged, held.item, fresh) if is_newest else None
         entry = kept or self._entry(
             held.key, held.status, stored_fields(merged, fresh.omitted), held.item, fresh
         )
@@ -214,7 +212,7 @@ class Deposit:
         if fresh is None:
             self._drop_held()
         else:
-            self._put(held.status, merged, held.item, fresh)
+            self._put_updated(held, merged, held.item, fresh)
 
     def _assess(self, fields: RawHeaders, status: int) -> Freshness | None:
         received_at = self._clocks.wall()  # Date and Expires are compared with it
@@ -243,6 +241,13 @@ class Deposit:
             return None
         entry = self._entry(key, status, stored, body, fresh)
         return entry if self._shelf.put(entry, seen=self._seen) else None
+
+    def _put_updated(self, held: Entry, fields: RawHeaders, body: bytes, fresh: Freshness) -> Entry | None:
+        """Keep what is held with the fields that it has now."""
+        kept = self._put(held.status, fields, body, fresh)
+        if kept is not None and kept.key != held.key:
+            self._drop_held()  # it varies with other fields now
+        return kept
 
     def _entry(self, key: Key, status: int, fields: RawHeaders, body: bytes, fresh: Freshness) -> Entry:
         return Entry(

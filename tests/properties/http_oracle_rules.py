@@ -237,7 +237,7 @@ def aged(one: Stored, got: Got) -> list[str]:
         return [] if one.by == got.asked.number else ["4: no Age"]
     if one.by == got.asked.number and value == line(one.fields, "age"):
         return []
-    youngest, oldest = one.age(got.asked.at), one.age(got.at)
+    youngest, oldest = one.age(got.asked.at), one.age(got.at) + one.underway
     if not re.fullmatch("[0-9]+", value) or not youngest - 1 <= int(value) <= oldest + 1:
         return [f"4.2.3: Age is {value}, and not {oldest:g}"]
     return []

@@ -96,7 +96,7 @@ def with_fields(one: Stored, exchange: Exchange) -> Stored:
     is_for_one = has_credential and not is_public
     return replace(
         one, serial=exchange.serial, by=asked.number, fields=fields, requested_at=exchange.requested_at,
-        received_at=exchange.received_at, is_invalid=False,
+        received_at=exchange.received_at, underway=exchange.underway, is_invalid=False,
         is_for_credential=has_credential and one.is_for_credential,
         only_for=asked.number if is_for_one or wishes(asked.fields).no_store else one.only_for,
     )  # fmt: skip
@@ -107,7 +107,7 @@ def head_alone(exchange: Exchange) -> Stored:
     number = exchange.asked.number
     return Stored(
         exchange.serial, exchange.asked, number, exchange.status, kept(exchange.fields), only_for=number,
-        requested_at=exchange.requested_at, received_at=exchange.received_at,
+        requested_at=exchange.requested_at, received_at=exchange.received_at, underway=exchange.underway,
     )  # fmt: skip
 
 
@@ -162,6 +162,7 @@ class Possible:
         one = Stored(
             exchange.serial, exchange.asked, exchange.asked.number, exchange.status, kept(exchange.fields),
             dict(enumerate(exchange.body, start)), complete, exchange.requested_at, exchange.received_at,
+            exchange.underway,
             None, line(exchange.asked.fields, "authorization") is not None,
         )  # fmt: skip
         ways = policies(one.fields)

@@ -37,6 +37,8 @@ class Exchange:
     requested_at: float
     received_at: float
     is_complete: bool = True
+    underway: float = 0.0
+    """Seconds that it may have been sent before the origin saw it, for others were answered meanwhile."""
 
     @property
     def target(self) -> str:
@@ -81,6 +83,7 @@ class Stored:
     """How many there are in all, if that is known."""
     requested_at: float = 0.0
     received_at: float = 0.0
+    underway: float = 0.0
     only_for: int | None = None
     """The request that alone may see it."""
     is_for_credential: bool = False

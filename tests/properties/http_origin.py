@@ -71,6 +71,8 @@ class Origin:
     serial: int = 0
     asked: dict[int, Asked] = field(default_factory=dict)
     """The requests of clients by number."""
+    answered_at: dict[int, float] = field(default_factory=dict)
+    """When a call for them was answered last."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     upstream: ScriptedUpstream = field(init=False)
 
@@ -83,18 +85,21 @@ class Origin:
         method, target = (part.decode("latin-1") for part in seen.line.split()[:2])
         sent = text(seen.fields)
         asked = self._on_behalf(sent, target)
+        # A call for it is sent once it was asked, or once the one before it was answered.
+        underway = requested_at - self.answered_at.get(asked.number, asked.at)
         await self.gate.wait()
         self.clock.tick(answer.delay)
         self.serial += 1
         if method not in SAFE and answer.status < 400:
             self.versions[target] += 1
         status, fields, body = self._answer(answer, method, target, sent)
+        self.answered_at[asked.number] = self.clock()
         is_silent = answer.fate == "closes"
         is_cut = answer.fate == "cuts" and method != "HEAD" and len(body) > 1
         self.said(
             Exchange(
                 self.serial, asked, method, sent, 0 if is_silent else status, fields, body, requested_at, self.clock(),
-                is_complete=not is_cut,
+                is_complete=not is_cut, underway=underway,
             )
         )  # fmt: skip
         if is_silent:

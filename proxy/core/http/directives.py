@@ -16,15 +16,17 @@ _WITH_QUOTED = re.compile(rb'[^"=]*=[ \t]*"(?:[^"\\]|\\.)*"[ \t]*', re.DOTALL)
 _TOKEN = re.compile(rb"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 # Their argument lists fields, and where they are repeated they are about all of those.
 _OF_FIELDS = frozenset({b"no-cache", b"private"})
+# Alone among all it asks for less with an argument than without.
+_ANY_IF_BARE = b"max-stale"
 
 
 def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping[bytes, bytes | None]:
     """Directives by lower-case name, with their argument if they have one, quotes taken off.
 
-    All lines are one list (RFC 9110 section 5.3). Of a repeated directive the first counts, except that a bare one is
-    stronger than one with an argument (a qualified `private="…"` must not weaken a `private`), and that the fields of a
-    `private` or `no-cache` add up. Where quotes are broken, no directive is hidden by them, and an argument that has
-    one keeps it: it is no number and no name, nor is one with a blank beside its `=`.
+    All lines are one list (RFC 9110 section 5.3). Of a repeated directive the first counts, but a bare one is stronger
+    than one with an argument (a qualified `private="…"` must not weaken a `private`), except for `max-stale`, and the
+    fields of a `private` or `no-cache` add up. Where quotes are broken, no directive is hidden by them, and an argument
+    that has one keeps it: it is no number and no name, nor is one with a blank beside its `=`.
     """
     directives: dict[bytes, bytes | None] = {}
     listed: dict[bytes, list[bytes]] = {}
@@ -34,7 +36,7 @@ def parse(fields: Iterable[RawField], name: bytes = b"cache-control") -> Mapping
         if key.endswith(_BLANKS) or argument.startswith(_BLANKS):
             said = b""  # no directive is written so, and nothing is stricter
         key = key.rstrip(b" \t").lower()
-        if key not in directives or said is None:
+        if key not in directives or (said is None and key != _ANY_IF_BARE):
             directives[key] = said
         if said is not None and key in _OF_FIELDS:
             listed.setdefault(key, []).append(said)
@@ -119,9 +121,9 @@ def _seconds(found: Mapping[bytes, bytes | None], name: bytes) -> float | None:
 def _max_stale(found: Mapping[bytes, bytes | None]) -> float | None:
     """Section 5.2.1.2: without an argument, any staleness. One that can't be read says nothing: as a 0 it would accept
     what is stale from just now on."""
-    if b"max-stale" not in found:
+    if _ANY_IF_BARE not in found:
         return None
-    argument = found[b"max-stale"]
+    argument = found[_ANY_IF_BARE]
     if argument is None:
         return math.inf
     return float(delta_seconds(argument)) if argument.isdigit() else None

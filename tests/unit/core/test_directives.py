@@ -217,6 +217,7 @@ def test_a_quoted_number_of_seconds_is_understood() -> None:
         (b"max-stale", RequestDirectives(max_stale=math.inf)),
         (b"max-stale=30", RequestDirectives(max_stale=30.0)),
         (b"max-stale=x", RequestDirectives()),
+        (b"max-stale=5, max-stale", RequestDirectives(max_stale=5.0)),
         (b"min-fresh=30", RequestDirectives(min_fresh=30.0)),
         (b"only-if-cached", RequestDirectives(only_if_cached=True)),
         (b'ext="no-cache, no-store"', PLAIN),
