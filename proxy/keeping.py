@@ -9,6 +9,7 @@ from proxy.core.http import ranges, validation
 from proxy.core.http.fields import RawField, values
 from proxy.core.http.freshness import Freshness, Rules, assess, withheld
 from proxy.core.http.storing import stored_fields
+from proxy.core.http.vary import nominated
 from proxy.exchange import ResponseHead
 from proxy.fill import Confirmed
 from proxy.representations import Representations
@@ -152,7 +153,9 @@ class Deposit:
             return Confirmed(entry, _to_the_causer(merged, head), head.status, is_kept=False)
         # What has taken its place meanwhile is newer than what the origin was asked about.
         is_newest = not self._shelf.was_replaced(held)
-        kept = self._put_updated(held, merged, held.item, fresh) if is_newest else None
+        kept = self._put(held.status, merged, held.item, fresh) if is_newest else None
+        if kept is not None and kept.key != held.key:
+            self._drop_held()  # it varies with other fields now
         entry = kept or self._entry(
             held.key, held.status, stored_fields(merged, fresh.omitted), held.item, fresh
         )
@@ -208,11 +211,14 @@ class Deposit:
             self._drop_held()
             return
         merged = validation.freshened(held.headers, head.fields)
-        fresh = None if _is_too_long(merged) else self._assess_updated(merged, held.status, head)
+        # What its own request had in fields that are named only now nobody knows, and it counts (section 4.1).
+        is_selected_alike = nominated(merged) == nominated(held.headers)
+        is_good = is_selected_alike and not _is_too_long(merged)
+        fresh = self._assess_updated(merged, held.status, head) if is_good else None
         if fresh is None:
             self._drop_held()
         else:
-            self._put_updated(held, merged, held.item, fresh)
+            self._put(held.status, merged, held.item, fresh)
 
     def _assess(self, fields: RawHeaders, status: int) -> Freshness | None:
         received_at = self._clocks.wall()  # Date and Expires are compared with it
@@ -241,13 +247,6 @@ class Deposit:
             return None
         entry = self._entry(key, status, stored, body, fresh)
         return entry if self._shelf.put(entry, seen=self._seen) else None
-
-    def _put_updated(self, held: Entry, fields: RawHeaders, body: bytes, fresh: Freshness) -> Entry | None:
-        """Keep what is held with the fields that it has now."""
-        kept = self._put(held.status, fields, body, fresh)
-        if kept is not None and kept.key != held.key:
-            self._drop_held()  # it varies with other fields now
-        return kept
 
     def _entry(self, key: Key, status: int, fields: RawHeaders, body: bytes, fresh: Freshness) -> Entry:
         return Entry(
