@@ -122,7 +122,8 @@ class Oracle:
         ]
         varied = [other for other in there if line(other.fields, "vary") and not other.is_invalid]
         latest = max(varied, key=lambda other: other.serial, default=None)
-        if line(one.fields, "vary") or latest is None or latest.serial < one.serial:
+        # Of one serial they are what may have come of one answer, combined with this or with that.
+        if line(one.fields, "vary") or latest is None or latest.serial <= one.serial:
             return True
         vary = ("Vary", line(latest.fields, "vary") or "")
         return could_be_chosen(replace(one, fields=(*one.fields, vary)), case.got.asked)
