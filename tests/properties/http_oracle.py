@@ -5,6 +5,7 @@ only what is forbidden, section by section; to forward everything is never wrong
 """
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from tests.properties.http_oracle_reading import Policy, Wishes, line, policies, values, wishes
@@ -129,14 +130,22 @@ class Oracle:
         return could_be_chosen(replace(one, fields=(*one.fields, vary)), case.got.asked)
 
     def _newer(self, one: Stored, case: _Case) -> Stored | None:
-        """A more recent response that the cache has said it stored, and that it could use as well."""
+        """A more recent response that the cache has said it stored, and that it could use as well, whatever it has made
+        of it: one part may be stored alone, or with another one as a whole."""
+        found: dict[int, list[Stored]] = defaultdict(list)
         for other in self._possible.before(case.got.asked):
-            is_newer = other.made_at() > one.made_at() and other.serial > one.serial
-            is_there = other.serial in self._said_stored and other.is_whole and not other.is_invalid
-            is_like = other.status == one.status and could_be_chosen(other, case.got.asked)
-            if is_newer and is_there and is_like and not self._by_its_directives(other, case):
-                return other
+            if other.serial > one.serial and other.serial in self._said_stored:
+                found[other.serial].append(other)
+        for others in found.values():
+            if all(self._is_as_good(other, one, case) for other in others):
+                return others[0]
         return None
+
+    def _is_as_good(self, other: Stored, one: Stored, case: _Case) -> bool:
+        """Whether another response, were it stored, would go before this one (section 4)."""
+        is_there = other.is_whole and not other.is_invalid and other.made_at() > one.made_at()
+        is_like = other.status == one.status and could_be_chosen(other, case.got.asked)
+        return is_there and is_like and not self._by_its_directives(other, case)
 
     def _by_its_directives(self, one: Stored, case: _Case) -> list[str]:
         """What forbids it, its directives read in the way that forbids least."""

@@ -230,6 +230,8 @@ class Possible:
         told = {
             (
                 tuple(one.content.items()),
+                one.complete,
+                one.status,
                 one.fields,
                 one.asked.number,
                 one.by,
