@@ -1,5 +1,7 @@
 """The oracle of HTTP caching, by hand-made answers: it must catch what is forbidden, and let pass what is not."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.properties.http_oracle import Contract
@@ -133,6 +135,9 @@ FORBIDDEN: dict[str, tuple[str, Story]] = {
     ),
     "after a HEAD of another length": (
         "4.3.5", ([Fetch(), Fetch((MINUTE, "Content-Length: 11"), method="HEAD")], Reuse(of=1)),
+    ),
+    "an older one of another Vary": (
+        "4", ([Fetch((MINUTE, "Vary: X-Select")), 5.0, Fetch(LANGUAGE, ("X-Select: 1",))], Reuse(of=1, age="6")),
     ),
     "not updated by a 304": ("4", ([Fetch((MINUTE, TAG)), RENEWED], Reuse(of=1))),
     "freshened by a 304 about another": (
@@ -279,6 +284,10 @@ ALLOWED: dict[str, Story] = {
     ),
     "freshened by a 304": (
         [Fetch((MINUTE, TAG)), 61.0, RENEWED], Reuse(of=1, fields_of=2, age="1"),
+    ),
+    "a whole beside a part of another Vary that is newer": (
+        [Fetch((MINUTE, TAG, "Vary: X-Select")), 5.0, replace(PART, said=(*PART.said, "Vary: Accept-Language"))],
+        Reuse(of=1, age="6"),
     ),
     "updated by a HEAD": (
         [Fetch((MINUTE, TAG)), 61.0, Fetch((MINUTE, TAG, "Content-Length: 10"), method="HEAD")],
