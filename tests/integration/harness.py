@@ -268,6 +268,12 @@ class Proxy(Reachable):
                 while server.connections:
                     await asyncio.sleep(0)
 
+    @property
+    def calls(self) -> int:
+        """How many calls of its own are under way, or stand in line. (How many tasks there are says nothing of them:
+        one that looks after a database ends where there is none.)"""
+        return sum(task.get_name().startswith(("flight ", "fill ")) for task in self.app._supervisor._tasks)
+
     def metric(self, name: str, **labels: str) -> float:
         return metric(self.app.metrics, name, **labels)
 

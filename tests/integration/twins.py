@@ -255,7 +255,6 @@ class Twins:
         self.numbers = count()
         """For what differs each time."""
         self._loaders = loaders
-        self._tasks = [len(proxy.app._supervisor) for proxy in proxies]
         for server in proxies[0].app._serving:
             if isinstance(server, LaneServer):
                 self._watch(server.lane)
@@ -342,8 +341,8 @@ class Twins:
         """Wait for the end of the calls behind the answers, and of what is done behind an answer's last byte: there
         some requests are counted."""
         async with asyncio.timeout(PATIENCE):
-            for proxy, tasks in zip(self.proxies, self._tasks, strict=True):
-                while len(proxy.app._supervisor) > tasks or _is_busy(proxy) or self._are_awaited():
+            for proxy in self.proxies:
+                while proxy.calls or _is_busy(proxy) or self._are_awaited():
                     await asyncio.sleep(0)
 
     def _are_awaited(self) -> bool:

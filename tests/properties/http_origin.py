@@ -71,6 +71,8 @@ class Origin:
     serial: int = 0
     asked: dict[int, Asked] = field(default_factory=dict)
     """The requests of clients by number."""
+    strays: list[str] = field(default_factory=list)
+    """Calls that nobody's request explains."""
     answered_at: dict[int, float] = field(default_factory=dict)
     """When a call for them was answered last."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -114,9 +116,11 @@ class Origin:
     def _on_behalf(self, sent: Fields, target: str) -> Asked:
         """The client's request that this comes of: the proxy passes on the fields that it does not know."""
         number = int(line(sent, "x-request-id") or 0)
-        assert number in self.asked, f"nobody has asked like this: {sent}"
-        assert self.asked[number].target == target
-        return self.asked[number]
+        asked = self.asked.get(number)
+        if asked is None or asked.target != target:
+            self.strays.append(f"{target} {sent}")
+            raise ConnectionResetError
+        return asked
 
     def _answer(self, answer: Answer, method: str, target: str, sent: Fields) -> tuple[int, Fields, bytes]:
         version = self.versions[target]

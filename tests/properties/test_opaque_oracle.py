@@ -147,8 +147,6 @@ class Stage:
     proxy: Proxy = field(init=False)
     origin: Origin = field(init=False)
     examples: Iterator[int] = field(default_factory=count)
-    idle: int = 0
-    """Tasks of the proxy while nothing is fetched."""
 
     async def start(self, stack: AsyncExitStack, directory: Any) -> None:
         self.origin = Origin(self.clock, lambda _: None)
@@ -165,7 +163,6 @@ class Stage:
                 upstream={"retries": 0, "circuit": {"failures": 1_000_000}},
             )
         )
-        self.idle = len(self.proxy.app._supervisor)
 
 
 @dataclass
@@ -276,8 +273,9 @@ class Play:
         async with asyncio.timeout(PATIENCE):
             for _ in range(3):
                 await asyncio.sleep(0)
-            while len(self.stage.proxy.app._supervisor) > self.stage.idle:
+            while self.stage.proxy.calls:
                 await asyncio.sleep(0)
+        assert not self.stage.origin.strays
 
     async def _check(self, gots: list[Got | None]) -> None:
         await self._quiet()

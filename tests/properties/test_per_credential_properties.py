@@ -119,8 +119,6 @@ class Stage:
     own: str
     """Who asks for the handshake API."""
     names: Iterator[int] = field(default_factory=count)
-    idle: int = 0
-    """Tasks of the proxy while nothing is fetched."""
 
 
 @pytest.fixture(scope="module", params=["own credential", "no credential"])
@@ -152,7 +150,6 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         stack = AsyncExitStack()
         proxy = service.proxy = runner.run(start(stack))
         stage = Stage(runner, proxy, service, key, caller(OWN if has_own else NOBODY))
-        stage.idle = len(proxy.app._supervisor)
         yield stage
         runner.run(stack.aclose())
 
@@ -180,7 +177,7 @@ class Play:
         ):  # what is fetched behind the answer is on the account before the next
             for _ in range(3):
                 await asyncio.sleep(0)
-            while len(self.stage.proxy.app._supervisor) > self.stage.idle:
+            while self.stage.proxy.calls:
                 await asyncio.sleep(0)
 
     async def _get(self, line: str, name: str, ask: str, method: str = "GET") -> None:
