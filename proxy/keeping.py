@@ -106,8 +106,10 @@ class Deposit:
         return is_fitting and _declared_length(head) <= self._max_body
 
     def give_up(self) -> None:
-        """There is an answer that can't be kept, and it is newer than what is held."""
-        if not self._request.is_ranged:
+        """There is an answer that can't be kept, and it is newer than all that the request selects."""
+        held = self._request.held
+        if held is not None and not self._request.is_ranged:
+            self._drop_others(held)
             self._drop_held()
 
     def keep(self, body: bytes) -> Entry | None:
@@ -266,7 +268,8 @@ class Deposit:
 
     def _drop_others(self, held: Entry) -> None:
         """What else the request could have selected would have to be updated like what is held, or made invalid
-        (sections 4.3.4 and 4.3.5). It is there only where an origin has changed its Vary, so it is let go."""
+        (sections 4.3.4 and 4.3.5), and must not come in place of what is newer (section 4). It is there only where an
+        origin has changed its Vary, so it is let go."""
         self._shelf.drop_others(held.key, self._request.fields, until=self._came_at)
 
     def _drop_held(self) -> None:

@@ -293,3 +293,19 @@ async def test_head_that_tells_of_another_vary_ends_the_copy(tmp_path: Path) -> 
         assert (await proxy.get("/a", "Foo: 1", "Bar: 2")).body == b"3"
         assert (await proxy.get("/a", "Foo: 1", "Bar: 1")).body == b"4"
         assert len(origin.seen) == 4
+
+
+async def test_what_is_newer_and_not_kept_ends_all_that_the_request_selects(tmp_path: Path) -> None:
+    """RFC 9111 section 4: the most recent response is used, and no older one comes back in its place."""
+    minute = "Cache-Control: max-age=60"
+    first, second = (
+        answering(ETAG, minute, "Vary: Foo"),
+        answering(ETAG, "Cache-Control: no-cache", "Vary: Bar"),
+    )
+    async with running(tmp_path, first, second, answering("Cache-Control: no-store")) as (proxy, origin):
+        await proxy.get("/a", "Foo: 1", "Bar: 1")
+        proxy.clock.tick(1)
+        await proxy.get("/a", "Foo: 2", "Bar: 1")
+        assert (await proxy.get("/a", "Foo: 1", "Bar: 1")).body == b"3"
+        assert (await proxy.get("/a", "Foo: 1", "Bar: 1")).body == b"4"
+        assert len(origin.seen) == 4
