@@ -50,8 +50,8 @@ $(VENV)/.fuzzes: $(VENV)/.runs requirements/fuzz.txt
 demo: $(VENV)/.runs ## the story of the proxy, played on loopback
 	@$(BIN)/handshake-proxy demo
 
-# Many tests wait, for a time-out or for a process of theirs: a developer's run has half as many workers again as cores.
-WORKERS ?= $(if $(CI),logical,$(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2))))
+# Many tests wait, for a time-out or for a process of theirs: a developer's run has two workers a core.
+WORKERS ?= $(if $(CI),logical,$(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2))))
 # A file's tests stay together, for they share what is dear to start. In the order of the names, the small ones are last.
 PYTEST := $(BIN)/pytest --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Measuring it takes half as long again; CI does, and `make test COVERAGE=yes`.
