@@ -143,9 +143,10 @@ class Oracle:
 
     def _is_as_good(self, other: Stored, one: Stored, case: _Case) -> bool:
         """Whether another response, were it stored, would go before this one (section 4)."""
-        is_there = other.is_whole and not other.is_invalid and other.made_at() > one.made_at()
+        is_there = not other.is_invalid and other.serial not in self._possible.may_be_gone
+        is_newer = other.is_whole and other.made_at() > one.made_at()
         is_like = other.status == one.status and could_be_chosen(other, case.got.asked)
-        return is_there and is_like and not self._by_its_directives(other, case)
+        return is_there and is_newer and is_like and not self._by_its_directives(other, case)
 
     def _by_its_directives(self, one: Stored, case: _Case) -> list[str]:
         """What forbids it, its directives read in the way that forbids least."""

@@ -118,6 +118,8 @@ class Possible:
         self._stored: dict[str, list[Stored]] = {}
         self.ever: list[tuple[str, Stored]] = []
         """All that there ever was, with its target, in the order in which it came."""
+        self.may_be_gone: set[int] = set()
+        """Serial numbers of what a cache may have let go for something newer, be that kept or not."""
         self._asked: dict[int, tuple[list[Stored], int]] = {}
 
     def asked(self, asked: Asked) -> None:
@@ -170,6 +172,7 @@ class Possible:
         if is_never_stored or wishes(exchange.asked.fields).no_store:
             one = replace(one, only_for=one.by)
         held = self.of(exchange.target)
+        self.may_be_gone |= {old.serial for old in held if could_be_chosen(old, exchange.asked)}
         joined = [] if span is None else self._combined(held, one)
         self._keep(exchange.target, [*held, *joined, one])
 
@@ -196,6 +199,7 @@ class Possible:
             about = could_be_chosen(one, exchange.asked) and is_about(one, exchange.fields, exchange.sent)
             if one in held and (not about or must_not_update(exchange) or self._is_new(one, exchange)):
                 after.append(one)
+                self.may_be_gone |= set() if about is False else {one.serial}
             if about is not False:
                 new = with_fields(one, exchange)
                 # Whose request the origin has confirmed it for may be the one that selects it from now on.
@@ -221,6 +225,7 @@ class Possible:
             # A part could not have been chosen. And a cache may take all the same for stale what it could update.
             may_stay = must_not_update(exchange) or one.status == 206 or self._is_new(one, exchange)
             after.append(one if may_stay else replace(one, is_invalid=True))
+            self.may_be_gone.add(one.serial)
             if agrees:
                 after.append(with_fields(one, exchange))
         self._keep(exchange.target, after)

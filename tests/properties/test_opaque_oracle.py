@@ -112,8 +112,38 @@ short = st.sampled_from((0.5, 1.0, 4.0, 5.0, 6.0, 10.0))
 long = st.sampled_from((15.0, 19.5, 20.0, 21.0, 45.0, 60.0, 61.0, 1000.0))
 
 
+shifting: st.SearchStrategy[list[Step]] = st.lists(
+    st.one_of(
+        *[
+            st.builds(
+                Ask,
+                method=st.sampled_from(("GET",) * 7 + ("HEAD",)),
+                fields=st.lists(
+                    st.sampled_from(("X-Select: 1", "Accept-Language: de", "Cache-Control: no-cache", RANGES[0])),
+                    max_size=2, unique=True,
+                ).map(tuple),
+                answer=st.builds(
+                    Answer,
+                    control=st.sampled_from(("max-age=60", "max-age=60", "max-age=5", "no-cache", "no-store")).map(
+                        lambda one: (one,)
+                    ),
+                    vary=st.sampled_from(("X-Select", "X-Select", "Accept-Language", "Accept-Language", None, "*")),
+                    conditions=st.sampled_from(("honest", "honest", "right", "never")),
+                ),
+            )
+        ] * 4,
+        st.sampled_from((1.0, 6.0)).map(Tick),
+        st.just(Edit()),
+    ),
+    min_size=4,
+    max_size=16,
+)  # fmt: skip
+"""Of an origin that varies now with this and now with that, so that one request selects several responses."""
+
+
 @st.composite
-def plays(draw: st.DrawFn) -> list[Step]:
+def mixed(draw: st.DrawFn) -> list[Step]:
+    """Of everything something."""
     way = draw(ways())
     reads = st.builds(
         Ask,
@@ -134,6 +164,11 @@ def plays(draw: st.DrawFn) -> list[Step]:
     }
     weights = ("read",) * 14 + ("short",) * 4 + ("long",) * 2 + ("edit", "write")
     return [draw(kinds[kind]) for kind in draw(st.lists(st.sampled_from(weights), min_size=6, max_size=24))]
+
+
+def plays() -> st.SearchStrategy[list[Step]]:
+    """What happens in an example."""
+    return st.one_of(mixed(), mixed(), mixed(), shifting)
 
 
 @dataclass

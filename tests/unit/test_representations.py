@@ -59,6 +59,15 @@ def test_nobody_selects_what_varies_with_all() -> None:
     assert shelf.held.key_of(TARGET, EN, ((b"Vary", b"Lang, *"),), 200) is None
 
 
+@pytest.mark.parametrize("status", [200, PART])
+def test_what_does_not_vary_goes_for_what_is_newer_and_does(status: int) -> None:
+    """RFC 9111 section 4.1."""
+    shelf = Shelf()
+    shelf.put(shelf.entry("1", status=status))
+    shelf.put(shelf.entry("2", EN, vary="Lang", at=1))
+    assert (shelf.whole(DE), shelf.part(DE), shelf.whole(EN)) == (None, None, "2")
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_of_those_that_match_the_newest_by_date_counts_whenever_it_came(order: tuple[int, ...]) -> None:
     """RFC 9111 section 4."""
