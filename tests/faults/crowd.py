@@ -42,7 +42,12 @@ class Crowd:
 
     def _come(self, count: int) -> None:
         for _ in range(count):
-            self.sockets.append(socket.create_connection(self._address, timeout=PATIENCE))
+            each = socket.socket()
+            self.sockets.append(each)
+            # Some kernels would keep megabytes for one who reads nothing: what is not read is to be the other side's.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            each.settimeout(PATIENCE)
+            each.connect(self._address)
 
     async def say(self, data: bytes) -> None:
         """Have each send this, as far as the kernel takes it."""
