@@ -176,9 +176,10 @@ class Representations:
         while self._varied_bytes > _VARIED_BYTES:
             self._forget(next(iter(self._varied)))
         # Who answers with what does not vary, without a look at what does (`fresh`), must not go on with an older one.
-        for plain in (entry.key._replace(variant=one) for one in ("", _twin(""))):
-            if variant.startswith("\n") and not self._is_late(entry, plain):
-                self._memory.drop(plain)
+        if variant.startswith("\n"):
+            for plain in (entry.key._replace(variant=one) for one in ("", _twin(""))):
+                if not self._is_late(entry, plain):
+                    self._memory.drop(plain)
 
     def _unlearn(self, entry: Entry) -> None:
         """The newest response to those whom nothing sets apart does not vary, and so is the one to each of their
